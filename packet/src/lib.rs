@@ -1,0 +1,30 @@
+//! The packet layer: identities, destinations, announces, paths, links, requests and resources, wire-compatible with
+//! the Reticulum network.
+//!
+//! Nothing here does I/O. Bytes, time ([`time::Now`]) and randomness come in as arguments, actions come out as values,
+//! so that the same code runs in a node, in a simulation of thousands of nodes and under a fuzzer. The protocol itself is
+//! written down in `docs/protocol/1-core.md` and `docs/protocol/2-link.md`; comments name its sections.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a test may panic: that is how it fails"
+    )
+)]
+
+pub mod announce;
+pub mod bounded;
+pub mod crypto;
+pub mod destination;
+pub mod hash;
+pub mod identity;
+pub mod proof;
+pub mod time;
+pub mod timers;
+pub mod wire;
+
+pub use hash::{DestinationHash, IdentityHash, LinkId, NameHash, PacketHash, RequestId, ResourceHash};

@@ -1,0 +1,260 @@
+//! What goes into the stack and what comes out of it.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::hash::{DestinationHash, IdentityHash, LinkId, PacketHash, RequestId};
+use crate::time::UnixTime;
+
+/// An interface, named by the shell. Ids are never reused while a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(pub u32);
+
+/// How an interface takes part in the network. Local policy, never transmitted. docs/protocol/1-core.md, section 6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Everything passes.
+    #[default]
+    Full,
+    /// As full.
+    PointToPoint,
+    /// Quiet: no announces go out, unknown paths are searched for on behalf of those who ask here.
+    AccessPoint,
+    /// A node that moves about.
+    Roaming,
+    /// The border to a network of another kind.
+    Boundary,
+    /// Unknown paths are searched for on behalf of those who ask here.
+    Gateway,
+    /// Inside a network that keeps boundary announces out.
+    Internal,
+}
+
+/// What the stack has to know of an interface that is up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InterfaceProfile {
+    /// Mode.
+    pub mode: Mode,
+    /// Bits per second, measured or configured; at least 1.
+    pub bitrate_bps: u64,
+    /// Largest frame the medium carries, in bytes, without access code. `None` counts as 500.
+    pub hw_mtu: Option<usize>,
+    /// Whether links may use `hw_mtu` (interfaces of fixed or negotiated MTU). Elsewhere links stay at 500.
+    pub negotiates_mtu: bool,
+    /// Bytes an access code may take beside `hw_mtu` on reception.
+    pub access_code_len: usize,
+    /// Preference among paths of the same announce, higher wins.
+    pub gravity: i64,
+    /// Whether bursts of announces for unknown destinations are held back. docs/protocol/1-core.md, section 4.7.
+    pub ingress_control: bool,
+}
+
+/// What happens to the stack.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// One deframed packet arrived.
+    Frame {
+        /// Where.
+        on: InterfaceId,
+        /// The frame.
+        bytes: &'a [u8],
+    },
+    /// An interface came up, or its profile changed.
+    InterfaceUp {
+        /// Which.
+        id: InterfaceId,
+        /// What it is like.
+        profile: InterfaceProfile,
+    },
+    /// An interface is gone.
+    InterfaceDown {
+        /// Which.
+        id: InterfaceId,
+    },
+    /// A job taken from [`poll_job`](super::Stack::poll_job) is done.
+    JobDone(crate::job::JobResult),
+    /// A deadline of [`poll_timeout`](super::Stack::poll_timeout) has passed. Early or repeated ones are harmless.
+    Timeout,
+}
+
+/// What the stack wants done.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// The queue of this interface stopped being empty: call [`poll_transmit`](super::Stack::poll_transmit).
+    Ready(InterfaceId),
+    /// Something the node may want to know.
+    Event(Event),
+    /// A path was learned or changed and is worth keeping across restarts.
+    Persist(PathRecord),
+}
+
+/// A path as it is kept across restarts, with the announce that taught it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PathRecord {
+    /// Whose path.
+    pub destination: DestinationHash,
+    /// Announce frame as it was received.
+    pub announce: Vec<u8>,
+    /// When it was heard.
+    pub heard: UnixTime,
+}
+
+/// A frame for the medium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The frame, unframed.
+    pub frame: Bytes,
+}
+
+/// Which end of a link this node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It sent the link request.
+    Initiator,
+    /// It owns the destination.
+    Responder,
+}
+
+/// Why a link is closed. docs/protocol/2-link.md, section 3.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkCloseReason {
+    /// Not established in time, or silent for too long.
+    Timeout,
+    /// The initiator closed it.
+    InitiatorClosed,
+    /// The owner of the destination closed it.
+    DestinationClosed,
+    /// The interface it was bound to is gone.
+    InterfaceDown,
+    /// The peer broke the protocol so that the link cannot go on.
+    Violation,
+}
+
+/// Why a request got no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nothing came in time. Refusal, unknown path and no answer all look like this.
+    #[error("no response in time")]
+    Timeout,
+    /// The link closed first.
+    #[error("the link closed before the response was complete")]
+    LinkClosed,
+    /// The response began and could not be completed, or was larger than accepted.
+    #[error("the response failed on the way")]
+    Failed,
+}
+
+/// What a node may want to know.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A destination made itself known, and its path was taken.
+    Announced {
+        /// Whose destination.
+        destination: DestinationHash,
+        /// Who.
+        identity: crate::identity::PublicIdentity,
+        /// Hash of the destination's name.
+        name: crate::hash::NameHash,
+        /// The application's data, empty when there was none.
+        app_data: Bytes,
+        /// Distance; 1 is a direct neighbour.
+        hops: u8,
+        /// Where it was heard.
+        on: InterfaceId,
+        /// When it was made, by its maker's clock.
+        emitted: UnixTime,
+    },
+    /// The path to a destination is new, other, or (`None`) gone.
+    PathChanged {
+        /// Whose path.
+        destination: DestinationHash,
+        /// Distance.
+        hops: Option<u8>,
+    },
+    /// Data arrived for a destination of this node.
+    Received {
+        /// Which.
+        destination: DestinationHash,
+        /// The plaintext.
+        payload: Bytes,
+    },
+    /// A packet was proved to have arrived.
+    Delivered {
+        /// Which.
+        packet: PacketHash,
+        /// From sending to proof.
+        rtt: Duration,
+    },
+    /// A packet was not proved in time.
+    Undelivered {
+        /// Which.
+        packet: PacketHash,
+    },
+    /// A link is active.
+    LinkUp {
+        /// Which.
+        link: LinkId,
+        /// The destination it leads to (initiator) or belongs to (responder).
+        destination: DestinationHash,
+        /// Which end this node is.
+        role: Role,
+        /// Round trip.
+        rtt: Duration,
+    },
+    /// The initiator of a link said who it is, and proved it.
+    Identified {
+        /// Which link.
+        link: LinkId,
+        /// Who.
+        identity: crate::identity::PublicIdentity,
+    },
+    /// A link is closed, or could not be established.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        reason: LinkCloseReason,
+    },
+    /// A request arrived on a link of this node's destination, for a registered path.
+    Requested {
+        /// On which link.
+        link: LinkId,
+        /// What the response must name.
+        request: RequestId,
+        /// Who asks, when the caller identified.
+        caller: Option<IdentityHash>,
+        /// The path, as registered.
+        path: String,
+        /// The request's data: one MessagePack value.
+        body: Bytes,
+    },
+    /// The response to a request of this node is arriving.
+    Responding {
+        /// Which request.
+        request: RequestId,
+        /// Bytes so far, as they travel.
+        received: usize,
+        /// Bytes in all, as they travel.
+        total: usize,
+    },
+    /// A request of this node is answered or has failed.
+    Responded {
+        /// Which request.
+        request: RequestId,
+        /// One MessagePack value, or why there is none.
+        response: Result<Bytes, RequestError>,
+    },
+    /// Data arrived on a link.
+    LinkData {
+        /// Which link.
+        link: LinkId,
+        /// The plaintext.
+        payload: Bytes,
+    },
+}
