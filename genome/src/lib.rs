@@ -15,4 +15,8 @@
     )
 )]
 
+pub mod card;
+pub mod class;
 pub mod entry;
+pub mod gossip;
+pub mod verified;
