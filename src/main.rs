@@ -1,1 +1,7 @@
-fn main() {}
+//! The `wend` program: parse arguments, run, map the report to an exit code; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wend_mesh::cli::run()
+}

@@ -1,0 +1,160 @@
+//! The command line: one definition for parser, help and completions, one file per group of subcommands.
+
+mod catalog;
+mod client;
+mod model;
+mod node;
+mod report;
+mod run;
+mod search;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use report::{Exit, Report};
+
+/// A delay-tolerant mesh of sovereign nodes over whatever links there are.
+#[derive(Debug, Parser)]
+#[command(name = "wend", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    /// Folder of the node: identity, config, state. Default: the user's data folder
+    #[arg(long, env = "WEND_HOME", value_name = "DIR", global = true)]
+    home: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Whether a person or a program reads the result.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Format {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole idea: three nodes, two kinds of link, one mesh
+    #[command(after_help = "Example: wend demo --keep")]
+    Demo(crate::demo::DemoArgs),
+    /// Run a node in the foreground until Ctrl-C
+    #[command(after_help = "Example: wend up --name attic --connect 192.0.2.7:4965")]
+    Up(run::UpArgs),
+    /// Show the running node: interfaces, links, traffic, catalog
+    #[command(after_help = "Example: wend status --json")]
+    Status(node::StatusArgs),
+    /// Show who the node is: identity and destination
+    #[command(after_help = "Example: wend id")]
+    Id(node::IdArgs),
+    /// Show known destinations, how far they are and through which interface
+    #[command(after_help = "Example: wend paths")]
+    Paths(node::PathsArgs),
+    /// Announce the node on every interface now
+    #[command(after_help = "Example: wend announce")]
+    Announce(node::AnnounceArgs),
+    /// Measure the way to a node and back
+    #[command(after_help = "Example: wend ping workshop --count 3")]
+    Ping(node::PingArgs),
+    /// Run a command, here or on another node
+    #[command(after_help = "Example: wend exec --node workshop node/info")]
+    Exec(node::ExecArgs),
+    /// Publish skills: an adapter folder, or a JSONL file of descriptions
+    #[command(after_help = "Example: wend publish ./my-adapter")]
+    Publish(catalog::PublishArgs),
+    /// Find skills by meaning
+    #[command(after_help = "Example: wend search \"review rust code for unsafe blocks\" --limit 5")]
+    Search(search::SearchArgs),
+    /// Show an entry whole: its signed manifest, fetched from its holder when needed
+    #[command(after_help = "Example: wend show 3f9a41c2")]
+    Show(search::ShowArgs),
+    /// List the catalog, or bring it into agreement with another node's
+    #[command(after_help = "Example: wend catalog sync workshop")]
+    Catalog(catalog::CatalogArgs),
+    /// Install the embedding model, or say whether it is there
+    #[command(after_help = "Example: wend model install")]
+    Model(model::ModelArgs),
+    /// Print completions for a shell
+    #[command(after_help = "Example: wend completions bash > /etc/bash_completion.d/wend")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Embeds texts for a node that runs this as its child.
+    #[command(hide = true)]
+    EmbedChild {
+        /// Folder of the model.
+        model: PathBuf,
+    },
+    /// Carries bytes between two pseudo-terminals for the demo.
+    #[command(hide = true)]
+    SerialLine {
+        /// Bit/s.
+        speed: u64,
+        /// End when standard input does.
+        #[arg(long)]
+        stop_with_stdin: bool,
+    },
+}
+
+/// Runs what the arguments ask for, prints what went wrong, and says how it ended.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // A closed pipe while help is printed is a clean exit.
+            drop(error.print());
+            return code.into();
+        }
+    };
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(report) => report.print(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Report> {
+    let home = || crate::home::Home::locate(cli.home.clone()).map_err(Report::from);
+    match cli.command {
+        Command::Demo(args) => crate::demo::run(&args),
+        Command::Up(args) => run::up(&home()?, args),
+        Command::Status(args) => node::status(&home()?, args),
+        Command::Id(args) => node::id(&home()?, args),
+        Command::Paths(args) => node::paths(&home()?, args),
+        Command::Announce(args) => node::announce(&home()?, args),
+        Command::Ping(args) => node::ping(&home()?, &args),
+        Command::Exec(args) => node::exec(&home()?, &args),
+        Command::Publish(args) => catalog::publish(&home()?, &args),
+        Command::Search(args) => search::search(&home()?, &args),
+        Command::Show(args) => search::show(&home()?, &args),
+        Command::Catalog(args) => catalog::catalog(&home()?, &args),
+        Command::Model(args) => model::model(&home()?, &args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wend", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+        Command::EmbedChild { model } => run::embed_child(&model),
+        Command::SerialLine { speed, stop_with_stdin } => run::serial_line(speed, stop_with_stdin),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound_and_every_visible_subcommand_has_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            assert!(sub.get_about().is_some(), "{} says what it does", sub.get_name());
+            if sub.get_name() != "completions" {
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.starts_with("Example: wend "), "{} has an example", sub.get_name());
+            }
+        }
+    }
+}

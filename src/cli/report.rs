@@ -1,0 +1,141 @@
+//! What a person is told when something ends, and the exit code it ends with.
+
+use std::process::ExitCode;
+
+use wend_commands::Code;
+
+use crate::config::ConfigError;
+use crate::control::ControlError;
+use crate::home::HomeError;
+use crate::node::StartError;
+
+/// How a run of the program ended. docs/architecture.md, section 10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// A negative answer: no path, no result, denied.
+    Negative,
+    /// Wrong usage or configuration.
+    Usage,
+    /// No running node.
+    NoNode,
+    /// Not in time.
+    Expired,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Negative => 1,
+            Exit::Usage => 2,
+            Exit::NoNode => 3,
+            Exit::Expired => 4,
+        })
+    }
+}
+
+/// One failure as a person reads it: what happened, where, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How the program ends.
+    pub exit: Exit,
+    /// What happened, to what.
+    pub message: String,
+    /// File and line it is about.
+    pub place: Option<String>,
+    /// What to do next.
+    pub help: Option<String>,
+}
+
+impl Report {
+    /// A failure with the exit code and the message given.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), place: None, help: None }
+    }
+
+    /// The same with a word on what to do next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Prints it to standard error and gives the exit code.
+    pub fn print(&self) -> ExitCode {
+        eprintln!("error: {}", self.message);
+        if let Some(place) = &self.place {
+            eprintln!("  config: {place}");
+        }
+        if let Some(help) = &self.help {
+            eprintln!("  help: {help}");
+        }
+        self.exit.into()
+    }
+}
+
+impl From<HomeError> for Report {
+    fn from(error: HomeError) -> Self {
+        let help = match &error {
+            HomeError::Nowhere => None,
+            HomeError::Folder { .. } => Some("check that it belongs to you, or choose another folder with --home DIR"),
+            HomeError::File { .. } => Some("check that the file and its folder belong to you and the disk is not full"),
+            HomeError::Identity { .. } => {
+                Some("restore it from a backup; or move it away and the node starts as somebody new")
+            }
+            HomeError::TooLong { .. } => Some("choose a shorter folder with --home DIR"),
+        };
+        Self { exit: Exit::Usage, message: error.to_string(), place: None, help: help.map(str::to_owned) }
+    }
+}
+
+impl From<ConfigError> for Report {
+    fn from(error: ConfigError) -> Self {
+        let place = match error.line {
+            Some(line) => format!("{}, line {line}", error.path.display()),
+            None => error.path.display().to_string(),
+        };
+        Self { exit: Exit::Usage, message: error.message, place: Some(place), help: Some(error.help) }
+    }
+}
+
+impl From<StartError> for Report {
+    fn from(error: StartError) -> Self {
+        let help = error.help();
+        match error {
+            StartError::Home(error) => error.into(),
+            StartError::Config(error) => error.into(),
+            other => Self { exit: Exit::Usage, message: other.to_string(), place: None, help },
+        }
+    }
+}
+
+impl From<ControlError> for Report {
+    fn from(error: ControlError) -> Self {
+        let message = error.to_string();
+        match error {
+            ControlError::NoNode { .. } => {
+                Self::new(Exit::NoNode, message).help("start one with `wend up`, or name its home with --home DIR")
+            }
+            ControlError::Denied { .. } => {
+                Self::new(Exit::NoNode, message).help("only the user who started a node can talk to it")
+            }
+            ControlError::Failed(failure) => {
+                let exit = match failure.code {
+                    Code::Expired => Exit::Expired,
+                    Code::Unknown | Code::Invalid => Exit::Usage,
+                    _ => Exit::Negative,
+                };
+                let (message, help) = match failure.detail.split_once("; ") {
+                    Some((what, next)) => (what.to_owned(), Some(next.to_owned())),
+                    None => (failure.detail, None),
+                };
+                Self { exit, message, place: None, help }
+            }
+            ControlError::Broken(_) | ControlError::Closed => {
+                Self::new(Exit::NoNode, message).help("look at the output of `wend up` for the reason")
+            }
+        }
+    }
+}

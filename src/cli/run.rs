@@ -1,0 +1,169 @@
+//! `wend up`, and the two programs that run as children of others.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio::io::AsyncReadExt;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::report::{Exit, Report};
+use crate::config::{Config, InterfaceConfig};
+use crate::home::Home;
+use crate::node::{Node, Options};
+
+#[derive(Debug, Args)]
+pub(super) struct UpArgs {
+    /// Name to announce, at most 20 bytes
+    #[arg(long)]
+    name: Option<String>,
+    /// Carry other nodes' packets on
+    #[arg(long)]
+    transport: bool,
+    /// Listen for TCP connections here; interfaces given like this take the place of those in the config
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<String>,
+    /// Keep a TCP connection to this node
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Vec<String>,
+    /// Use this serial line
+    #[arg(long, value_name = "DEVICE[@SPEED]")]
+    serial: Vec<String>,
+    /// Folder of the embedding model
+    #[arg(long, value_name = "DIR", env = "WEND_MODEL")]
+    model: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,wend_packet=trace
+    #[arg(long, value_name = "FILTER", env = "WEND_LOG", default_value = "info")]
+    log: String,
+    /// Log as JSON lines
+    #[arg(long)]
+    log_json: bool,
+    /// Stop when standard input ends: for programs that run a node as their child
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+impl UpArgs {
+    /// What the config says, where the arguments do not say otherwise.
+    fn apply(&self, config: &mut Config) -> Result<(), Report> {
+        if let Some(name) = &self.name {
+            config.node.name = Some(name.clone());
+        }
+        config.node.transport |= self.transport;
+        let mut given = Vec::new();
+        for (index, listen) in self.listen.iter().enumerate() {
+            given.push(InterfaceConfig::listen(&format!("listen {}", index + 1), listen));
+        }
+        for connect in &self.connect {
+            given.push(InterfaceConfig::connect(connect, connect));
+        }
+        for serial in &self.serial {
+            let (port, speed) = match serial.rsplit_once('@') {
+                None => (serial.as_str(), None),
+                Some((port, speed)) => {
+                    let speed = speed.parse().map_err(|_| {
+                        Report::new(Exit::Usage, format!("--serial {serial}: {speed:?} is no speed in bit/s"))
+                            .help("write it like --serial /dev/ttyUSB0@9600")
+                    })?;
+                    (port, Some(speed))
+                }
+            };
+            given.push(InterfaceConfig::serial(serial, port, speed));
+        }
+        if !given.is_empty() {
+            config.interfaces = given;
+        }
+        config.check_values().map_err(|problem| Report::new(Exit::Usage, problem.message).help(problem.help))
+    }
+}
+
+pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
+    start_log(&args.log, args.log_json)?;
+    home.prepare()?;
+    let mut config = Config::load(home)?;
+    args.apply(&mut config)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+        .map_err(|error| Report::new(Exit::Negative, format!("cannot start: {error}")))?;
+    runtime.block_on(async move {
+        let options = Options { model: args.model };
+        let node = Node::start(home, config, options).await?;
+        eprintln!(
+            "{} is up: identity {}, destination {}",
+            node.name(),
+            node.identity(),
+            node.destination()
+        );
+        eprintln!("home {}; stop with Ctrl-C", home.dir().display());
+        stop_signal(args.stop_with_stdin).await;
+        tracing::info!("stopping");
+        node.stop().await;
+        Ok(Exit::Done)
+    })
+}
+
+fn start_log(filter: &str, json: bool) -> Result<(), Report> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Report::new(Exit::Usage, format!("--log {filter:?} is no filter: {error}"))
+            .help("use error, warn, info, debug or trace")
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if json { log.json().init() } else { log.with_target(false).init() }
+    Ok(())
+}
+
+/// Waits for Ctrl-C or a request to end, and for the end of standard input where that counts.
+async fn stop_signal(with_stdin: bool) {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let stdin_end = async {
+        if !with_stdin {
+            std::future::pending::<()>().await;
+        }
+        let mut rest = [0; 64];
+        let mut stdin = tokio::io::stdin();
+        while stdin.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+        () = stdin_end => {}
+    }
+}
+
+#[cfg(feature = "embeddings")]
+pub(super) fn embed_child(model: &Path) -> Result<Exit, Report> {
+    wend_genome::embed::serve(model, io::stdin().lock(), io::stdout().lock())
+        .map(|()| Exit::Done)
+        .map_err(|error| Report::new(Exit::Negative, format!("the embedder ended: {error}")))
+}
+
+#[cfg(not(feature = "embeddings"))]
+pub(super) fn embed_child(_model: &Path) -> Result<Exit, Report> {
+    Err(Report::new(Exit::Usage, "this build has no embedder").help("build it with the feature `embeddings`"))
+}
+
+/// Prints the two ends of a line and carries bytes between them.
+pub(super) fn serial_line(speed: u64, stop_with_stdin: bool) -> Result<Exit, Report> {
+    let failed = |error: io::Error| Report::new(Exit::Negative, format!("cannot make a serial line: {error}"));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async {
+        let line = crate::demo::SerialLine::open(speed).map_err(failed)?;
+        let [a, b] = line.paths();
+        super::table::emit(&format!("{}\n{}\n", a.display(), b.display()))?;
+        tokio::select! {
+            ended = line.run() => ended.map_err(failed)?,
+            () = stop_signal(stop_with_stdin) => {}
+        }
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,366 @@
+//! The node's configuration: one struct, its defaults, its validation, and messages that name the line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use wend_commands::policy::{InvalidPolicy, Policy, Rule};
+use wend_commands::describe::Description;
+use wend_packet::IdentityHash;
+use wend_packet::stack::Mode;
+
+use crate::home::{Home, write_durably};
+
+/// Port that `wend up` listens on when the config names none.
+pub const DEFAULT_PORT: u16 = 4965;
+/// Longest name a node can announce, in bytes.
+pub const NAME_MAX: usize = 20;
+
+/// What is written on first use; also the documentation of every key.
+pub const TEMPLATE: &str = include_str!("config_template.toml");
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The node itself.
+    pub node: NodeConfig,
+    /// The links it uses.
+    #[serde(rename = "interface")]
+    pub interfaces: Vec<InterfaceConfig>,
+    /// Who may run what: command or `prefix/*` to a level or a list of identity hashes.
+    pub policy: BTreeMap<String, Rule>,
+    /// Whom this node trusts.
+    pub trust: TrustConfig,
+    /// What it does unasked.
+    pub catalog: CatalogConfig,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Announced name, at most 20 bytes. The machine's name when absent.
+    pub name: Option<String>,
+    /// Whether the node carries other nodes' packets.
+    pub transport: bool,
+}
+
+/// `[[interface]]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceConfig {
+    /// Name shown in `wend status`; unique.
+    pub name: String,
+    /// What kind of link, and its settings.
+    #[serde(rename = "type")]
+    pub kind: InterfaceKind,
+    /// `tcp-server`: address and port to listen on.
+    pub listen: Option<String>,
+    /// `tcp-client`: host and port to connect to.
+    pub connect: Option<String>,
+    /// `serial`: device.
+    pub port: Option<PathBuf>,
+    /// `serial`: bit/s, default 9600.
+    pub speed: Option<u32>,
+    /// Whether it is used.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How it takes part in the network.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Bit/s, where the usual value for the type is wrong.
+    pub bitrate: Option<u64>,
+}
+
+/// Kinds of interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterfaceKind {
+    /// Listens for TCP connections.
+    TcpServer,
+    /// Keeps a TCP connection to another node.
+    TcpClient,
+    /// A serial line.
+    Serial,
+}
+
+/// `[trust]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustConfig {
+    /// Identities of the same owner.
+    pub own: Vec<IdentityHash>,
+    /// Identities that are trusted.
+    pub trusted: Vec<IdentityHash>,
+    /// Identities that get no answer.
+    pub blocked: Vec<IdentityHash>,
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CatalogConfig {
+    /// Whether the catalog is brought into agreement with neighbours unasked.
+    pub sync: bool,
+    /// Days until a card published here expires.
+    pub expiry_days: u32,
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        Self { sync: true, expiry_days: 180 }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What is wrong with a config file, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// Line, from 1; absent when the file as a whole is meant.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// A value that makes no sense, wherever it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Text that stands where the value does.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Config {
+    /// Reads the config of `home`, and writes the commented default on first use.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or says something that is not understood.
+    pub fn load(home: &Home) -> Result<Self, ConfigError> {
+        let path = home.config_file();
+        let failed = |verb: &str, error: std::io::Error| ConfigError {
+            path: path.clone(),
+            line: None,
+            message: format!("cannot {verb} the config file {}: {error}", path.display()),
+            help: "check that the folder and the file belong to you".to_owned(),
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&path, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                write_durably(&path, TEMPLATE.as_bytes(), 0o600).map_err(|error| failed("write", error))?;
+                Self::parse(&path, TEMPLATE)
+            }
+            Err(error) => Err(failed("read", error)),
+        }
+    }
+
+    /// Reads a config from text; `path` is for messages.
+    ///
+    /// # Errors
+    /// The first thing that is not understood, with its line and the nearest valid spelling.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| explain(path, text, &error))?;
+        let located = |problem: Problem| ConfigError {
+            path: path.to_owned(),
+            line: line_of(text, &problem.key),
+            message: problem.message,
+            help: problem.help,
+        };
+        config.check_values().map_err(located)?;
+        config.policy(&wend_commands::builtin::describe()).map_err(located)?;
+        Ok(config)
+    }
+
+    /// The policy, for these commands.
+    ///
+    /// # Errors
+    /// The first rule that makes no sense.
+    pub fn policy(&self, commands: &[Description]) -> Result<Policy, Problem> {
+        Policy::new(&self.policy, commands).map_err(|error: InvalidPolicy| {
+            let message = error.to_string();
+            // Every message about a policy quotes its pattern first.
+            let key = message.split('`').nth(1).unwrap_or_default().to_owned();
+            Problem { key, message, help: "docs/commands.md lists the commands and who may ever run them".to_owned() }
+        })
+    }
+
+    /// What types alone cannot say.
+    ///
+    /// # Errors
+    /// The first value that makes no sense.
+    pub fn check_values(&self) -> Result<(), Problem> {
+        if let Some(name) = self.node.name.as_ref().filter(|name| name.is_empty() || name.len() > NAME_MAX) {
+            return Err(Problem {
+                key: name.clone(),
+                message: format!("the node's name {name:?} has {} bytes", name.len()),
+                help: format!("choose a name of 1 to {NAME_MAX} bytes"),
+            });
+        }
+        for (index, interface) in self.interfaces.iter().enumerate() {
+            interface.check()?;
+            if self.interfaces.iter().take(index).any(|other| other.name == interface.name) {
+                return Err(Problem {
+                    key: interface.name.clone(),
+                    message: format!("two interfaces are named {:?}", interface.name),
+                    help: "give each interface a name of its own".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl InterfaceConfig {
+    /// A server on this address.
+    pub fn listen(name: &str, listen: &str) -> Self {
+        Self { listen: Some(listen.to_owned()), ..Self::bare(name, InterfaceKind::TcpServer) }
+    }
+
+    /// A connection to this node.
+    pub fn connect(name: &str, connect: &str) -> Self {
+        Self { connect: Some(connect.to_owned()), ..Self::bare(name, InterfaceKind::TcpClient) }
+    }
+
+    /// A serial line.
+    pub fn serial(name: &str, port: &str, speed: Option<u32>) -> Self {
+        Self { port: Some(port.into()), speed, ..Self::bare(name, InterfaceKind::Serial) }
+    }
+
+    fn bare(name: &str, kind: InterfaceKind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            listen: None,
+            connect: None,
+            port: None,
+            speed: None,
+            enabled: true,
+            mode: Mode::Full,
+            bitrate: None,
+        }
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let (kind, needed) = match self.kind {
+            InterfaceKind::TcpServer => ("tcp-server", "listen"),
+            InterfaceKind::TcpClient => ("tcp-client", "connect"),
+            InterfaceKind::Serial => ("serial", "port"),
+        };
+        let given = [
+            ("listen", self.listen.is_some()),
+            ("connect", self.connect.is_some()),
+            ("port", self.port.is_some()),
+            ("speed", self.speed.is_some()),
+        ];
+        let allowed = |key: &str| key == needed || (key == "speed" && self.kind == InterfaceKind::Serial);
+        if let Some((key, _)) = given.iter().find(|(key, present)| *present && !allowed(key)) {
+            return Err(Problem {
+                key: self.name.clone(),
+                message: format!("interface {:?} of type {kind} has the key `{key}`", self.name),
+                help: format!("a {kind} interface takes `{needed}`; remove `{key}` or change the type"),
+            });
+        }
+        if !given.iter().any(|(key, present)| *present && *key == needed) {
+            return Err(Problem {
+                key: self.name.clone(),
+                message: format!("interface {:?} of type {kind} lacks the key `{needed}`", self.name),
+                help: format!("add a line `{needed} = \"…\"` to it"),
+            });
+        }
+        let address = self.listen.as_ref().or(self.connect.as_ref());
+        if let Some(address) = address.filter(|address| !has_port(address)) {
+            return Err(Problem {
+                key: address.clone(),
+                message: format!("interface {:?}: {address:?} is not an address with a port", self.name),
+                help: format!("write it like \"192.0.2.7:{DEFAULT_PORT}\" or \"[2001:db8::7]:{DEFAULT_PORT}\""),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn has_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// The first line that mentions `needle`, from 1.
+fn line_of(text: &str, needle: &str) -> Option<usize> {
+    let mentions = |line: &str| !line.trim_start().starts_with('#') && line.contains(needle);
+    text.lines().position(mentions).map(|index| index + 1)
+}
+
+/// The candidate that `word` is most likely a slip of.
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let scored = candidates.iter().map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate));
+    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+}
+
+/// Turns the parser's complaint into one that names line and nearest spelling.
+fn explain(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let message = error.message().trim().to_owned();
+    // The parser quotes the key it found first and then the keys it would take.
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let found = quoted.next().unwrap_or_default();
+    let accepted: Vec<&str> = quoted.collect();
+    let help = match nearest(found, &accepted) {
+        Some(near) if message.starts_with("unknown") => format!("did you mean `{near}`?"),
+        _ => "the commented default config shows every key: move this file away and run `wend up` to get it".to_owned(),
+    };
+    ConfigError { path: path.to_owned(), line, message, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> ConfigError {
+        Config::parse(Path::new("config.toml"), text).expect_err("wrong on purpose")
+    }
+
+    #[test]
+    fn the_template_is_valid_and_says_what_the_defaults_are() {
+        let config = Config::parse(Path::new("config.toml"), TEMPLATE).expect("valid");
+        assert_eq!(config.catalog, CatalogConfig::default());
+        assert!(!config.node.transport);
+        assert_eq!(config.interfaces.len(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line_and_the_nearest_spelling() {
+        let found = error("[node]\ntranport = true\n");
+        assert_eq!(found.line, Some(2));
+        assert_eq!(found.help, "did you mean `transport`?");
+    }
+
+    #[test]
+    fn a_wrong_interface_says_which_key_it_lacks() {
+        let found = error("[[interface]]\nname = \"home\"\ntype = \"tcp-client\"\n");
+        assert_eq!(found.line, Some(2));
+        assert!(found.message.contains("lacks the key `connect`"), "{}", found.message);
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_refused() {
+        let found = error("[[interface]]\nname = \"home\"\ntype = \"tcp-client\"\nconnect = \"example\"\n");
+        assert_eq!(found.line, Some(4));
+    }
+
+    #[test]
+    fn a_policy_with_an_unknown_level_is_refused() {
+        let found = error("[policy]\n\"node/info\" = \"trustd\"\n");
+        assert_eq!(found.line, Some(2));
+        assert!(found.message.contains("did you mean `trusted`"), "{}", found.message);
+    }
+}

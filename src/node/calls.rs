@@ -1,0 +1,222 @@
+//! What other tasks ask of the core, and the handle they ask it through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use wend_commands::MessageId;
+use wend_interfaces::Monitor;
+use wend_packet::stack::{InterfaceId, Path, RequestError, SendError};
+use wend_packet::{DestinationHash, IdentityHash, LinkId, RequestId};
+
+use super::peers::{Peer, Resolved};
+
+/// Calls that wait for the core; a caller beyond that waits for room, under its own deadline.
+const CALLS: usize = 64;
+
+/// The core has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopped;
+
+/// Why there is no link to a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkFailure {
+    /// The link request could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// Nobody answered it, or it was closed while it was made.
+    #[error("it did not answer the link request")]
+    NoAnswer,
+    /// The core has ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// A link of this node to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnLink {
+    /// Its id.
+    pub link: LinkId,
+    /// Whether it was open already.
+    pub reused: bool,
+    /// Round trip, from when it was made.
+    pub rtt: Duration,
+}
+
+/// How much of a response has arrived, in bytes as they travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arriving {
+    /// So far.
+    pub received: usize,
+    /// In all.
+    pub total: usize,
+}
+
+/// A request to be made on an open link.
+#[derive(Debug)]
+pub struct OwnRequest {
+    /// On which link.
+    pub link: LinkId,
+    /// One MessagePack value for the command path.
+    pub body: Bytes,
+    /// How long to wait for the response to begin.
+    pub timeout: Duration,
+    /// Largest response to accept, in bytes.
+    pub max_response: usize,
+    /// Sees the response arrive.
+    pub arriving: Option<mpsc::Sender<Arriving>>,
+}
+
+/// An interface at one moment.
+#[derive(Debug, Clone)]
+pub struct InterfaceView {
+    /// Its id.
+    pub id: InterfaceId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The server that took it in.
+    pub parent: Option<InterfaceId>,
+    /// Bits per second, while it is up.
+    pub bitrate_bps: Option<u64>,
+    /// State and counters.
+    pub monitor: Monitor,
+}
+
+/// A path, and what is known of whom it leads to.
+#[derive(Debug, Clone)]
+pub struct PathView {
+    /// The path.
+    pub path: Path,
+    /// Whose destination it is.
+    pub identity: Option<IdentityHash>,
+    /// What it announced, when it is a node like this one.
+    pub peer: Option<Peer>,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeView {
+    /// Who it is, when that was heard.
+    pub identity: Option<IdentityHash>,
+    /// Name it announces; empty for none.
+    pub name: String,
+    /// Distance, when a path is known.
+    pub hops: Option<u8>,
+}
+
+/// The core at one moment.
+#[derive(Debug, Clone)]
+pub struct CoreView {
+    /// All interfaces.
+    pub interfaces: Vec<InterfaceView>,
+    /// How many paths are known.
+    pub paths: usize,
+    /// Links, of either role.
+    pub links: usize,
+}
+
+/// One question to the core.
+#[derive(Debug)]
+pub(super) enum CoreCall {
+    FindPath { to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>> },
+    Link { to: DestinationHash, reply: oneshot::Sender<Result<OwnLink, LinkFailure>> },
+    Request { request: OwnRequest, reply: oneshot::Sender<Result<Bytes, RequestError>> },
+    Respond { link: LinkId, request: RequestId, caller: IdentityHash, id: MessageId, reply: Bytes },
+    Announce { reply: oneshot::Sender<Vec<String>> },
+    Node { destination: DestinationHash, reply: oneshot::Sender<NodeView> },
+    Resolve { text: String, reply: oneshot::Sender<Resolved> },
+    View { reply: oneshot::Sender<Box<CoreView>> },
+    Paths { reply: oneshot::Sender<Vec<PathView>> },
+}
+
+/// Asks the core; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CoreHandle {
+    calls: mpsc::Sender<CoreCall>,
+}
+
+impl CoreHandle {
+    /// The handle and the core's end of it.
+    pub(super) fn new() -> (Self, mpsc::Receiver<CoreCall>) {
+        let (calls, receiver) = mpsc::channel(CALLS);
+        (Self { calls }, receiver)
+    }
+
+    async fn ask<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> CoreCall) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(call(reply)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Distance to a destination in hops; asks the mesh for a path and waits when none is known. `None`: no path in time.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub async fn find_path(&self, to: DestinationHash, wait: Duration) -> Result<Option<u8>, Stopped> {
+        self.ask(|reply| CoreCall::FindPath { to, wait, reply }).await
+    }
+
+    /// An open link to a destination, over which this node has identified: one that is there, or a new one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn link(&self, to: DestinationHash) -> Result<OwnLink, LinkFailure> {
+        self.ask(|reply| CoreCall::Link { to, reply }).await?
+    }
+
+    /// Makes a request and waits for its response: one MessagePack value.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn request(&self, request: OwnRequest) -> Result<Result<Bytes, RequestError>, Stopped> {
+        self.ask(|reply| CoreCall::Request { request, reply }).await
+    }
+
+    /// Sends the reply to a call that came in on a link.
+    pub(super) async fn respond(&self, link: LinkId, request: RequestId, caller: IdentityHash, id: MessageId, reply: Bytes) {
+        // Without a core there is no link either.
+        drop(self.calls.send(CoreCall::Respond { link, request, caller, id, reply }).await);
+    }
+
+    /// What is known of a node.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub async fn node(&self, destination: DestinationHash) -> Result<NodeView, Stopped> {
+        self.ask(|reply| CoreCall::Node { destination, reply }).await
+    }
+
+    /// Announces now; gives the names of the interfaces it goes out on.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub async fn announce(&self) -> Result<Vec<String>, Stopped> {
+        self.ask(|reply| CoreCall::Announce { reply }).await
+    }
+
+    /// The node that a person means by `text`.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub async fn resolve(&self, text: &str) -> Result<Resolved, Stopped> {
+        self.ask(|reply| CoreCall::Resolve { text: text.to_owned(), reply }).await
+    }
+
+    /// The core now.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub async fn view(&self) -> Result<Box<CoreView>, Stopped> {
+        self.ask(|reply| CoreCall::View { reply }).await
+    }
+
+    /// All paths and all nodes heard of.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub async fn paths(&self) -> Result<Vec<PathView>, Stopped> {
+        self.ask(|reply| CoreCall::Paths { reply }).await
+    }
+}

@@ -1,0 +1,579 @@
+//! The core task: the one owner of the packet layer. It decides nothing by itself; it feeds the stack and carries out
+//! what the stack and its callers ask for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::Rng;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wend_commands::announce_data::{AnnounceData, CatalogSummary};
+use wend_interfaces::{InterfaceHandle, PortEvent};
+use wend_packet::identity::{Identity, PublicIdentity};
+use wend_packet::job::JobResult;
+use wend_packet::link::RequestOptions;
+use wend_packet::announce::AnnounceRef;
+use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, RequestError, Role, Stack};
+use wend_packet::time::{Instant, Now};
+use wend_packet::timers::Timers;
+use wend_packet::wire::PacketRef;
+use wend_packet::{DestinationHash, NameHash};
+
+use super::calls::{Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView};
+use super::clock::{Clock, randomness};
+use super::keeper::Keeper;
+use super::links::{OwnLinks, Wanted};
+use super::peers::{Peer, Peers};
+use super::server::{Incoming, Server, Verdict};
+
+/// Frames taken in at one wake-up before everything else gets its turn.
+const FRAMES_PER_TURN: usize = 64;
+/// Jobs that run at once, beside the core.
+const WORKERS: usize = 2;
+/// How long a path request may stay unanswered before it is repeated, with a new tag.
+const PATH_REQUEST_REPEAT: Duration = Duration::from_secs(7);
+/// Callers that wait for a path at once; a further one is told at once that there is none.
+const SEEKERS_MAX: usize = 256;
+/// How long after an interface came up the node announces itself, so that several make one announce.
+const ANNOUNCE_SETTLE: Duration = Duration::from_secs(1);
+/// Announces are repeated this often, give or take a tenth. docs/protocol/mesh.md.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Least time between two announces because the catalog changed. docs/protocol/mesh.md.
+const ANNOUNCE_CHANGED: Duration = Duration::from_secs(900);
+/// Announces in an hour: transport nodes stop relaying a destination after six, and one is left for `wend announce`.
+const ANNOUNCES_PER_HOUR: usize = 5;
+/// How long links are given to say goodbye when the node stops.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What the core's own deadlines are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Announce,
+    Seeker(u64),
+    Idle(DestinationHash),
+    Keep,
+}
+
+struct Attached {
+    handle: InterfaceHandle,
+    parent: Option<InterfaceId>,
+    profile: Option<InterfaceProfile>,
+    /// Whether a task waits for the driver to have room.
+    full: bool,
+}
+
+struct Seeker {
+    to: DestinationHash,
+    until: Instant,
+    reply: oneshot::Sender<Option<u8>>,
+}
+
+/// What the node says of itself in announces, beside its catalog.
+#[derive(Debug, Clone)]
+pub(super) struct SelfPortrait {
+    /// Everything but the catalog.
+    pub data: AnnounceData,
+    /// The catalog, as it changes.
+    pub catalog: watch::Receiver<CatalogSummary>,
+}
+
+/// A neighbour whose catalog may differ from this node's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Neighbour {
+    /// Where.
+    pub destination: DestinationHash,
+    /// Its catalog, as announced.
+    pub catalog: CatalogSummary,
+    /// Bits per second of the interface it was heard on.
+    pub bitrate_bps: u64,
+}
+
+/// What the core is made of.
+pub(super) struct Parts {
+    pub stack: Stack,
+    pub clock: Clock,
+    pub identity: Identity,
+    pub destination: DestinationHash,
+    pub node_name: NameHash,
+    pub portrait: SelfPortrait,
+    pub server: Server,
+    pub keeper: Keeper,
+    pub neighbours: mpsc::Sender<Neighbour>,
+    pub handle: CoreHandle,
+}
+
+pub(super) struct Core {
+    parts: Parts,
+    interfaces: BTreeMap<InterfaceId, Attached>,
+    peers: Peers,
+    links: OwnLinks,
+    seekers: BTreeMap<u64, Seeker>,
+    next_seeker: u64,
+    timers: Timers<Alarm>,
+    announced: VecDeque<Instant>,
+    jobs: JoinSet<JobResult>,
+    room: JoinSet<InterfaceId>,
+}
+
+impl Core {
+    /// The core with its interfaces; `remembered` are the paths of an earlier run, for the names in them.
+    pub(super) fn new(parts: Parts, interfaces: Vec<InterfaceHandle>, remembered: &[PathRecord]) -> Self {
+        let mut core = Self {
+            parts,
+            interfaces: BTreeMap::new(),
+            peers: Peers::new(),
+            links: OwnLinks::default(),
+            seekers: BTreeMap::new(),
+            next_seeker: 0,
+            timers: Timers::default(),
+            announced: VecDeque::new(),
+            jobs: JoinSet::new(),
+            room: JoinSet::new(),
+        };
+        for handle in interfaces {
+            core.attach(handle, None);
+        }
+        for record in remembered {
+            core.remember(record);
+        }
+        core
+    }
+
+    /// Runs until `cancel`, then says goodbye to peers and stores what is left to store.
+    pub(super) async fn run(
+        mut self,
+        mut ports: mpsc::Receiver<PortEvent>,
+        mut calls: mpsc::Receiver<CoreCall>,
+        cancel: CancellationToken,
+    ) {
+        let mut events = Vec::with_capacity(FRAMES_PER_TURN);
+        loop {
+            let wake = self.next_wake();
+            let catalog = &mut self.parts.portrait.catalog;
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                _ = ports.recv_many(&mut events, FRAMES_PER_TURN) => {}
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(result) => self.input(Input::JobDone(result)),
+                    Err(error) => tracing::error!(%error, "a job of the packet layer failed"),
+                },
+                Some(call) = calls.recv() => self.call(call),
+                Some(Ok(id)) = self.room.join_next() => self.has_room(id),
+                () = self.parts.keeper.done() => {}
+                Ok(()) = catalog.changed() => self.catalog_changed(),
+                () = sleep_until(wake) => self.timeout(),
+            }
+            for event in events.drain(..) {
+                self.port_event(event);
+            }
+            self.drain();
+        }
+        self.goodbye(&mut ports).await;
+    }
+
+    /// Nodes heard in an earlier run keep their names. Their announces were verified before they were stored.
+    fn remember(&mut self, record: &PathRecord) {
+        let Ok(packet) = PacketRef::parse(&record.announce) else { return };
+        let Ok(announce) = AnnounceRef::parse(&packet) else { return };
+        if announce.name == self.parts.node_name
+            && let Some(data) = AnnounceData::decode(announce.app_data)
+        {
+            let heard = Now { mono: Instant::ZERO, unix: record.heard };
+            let peer = Peer { identity: announce.identity_hash(), data, hops: packet.hops().saturating_add(1), heard };
+            self.peers.heard(announce.destination, peer);
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.parts.clock.now()
+    }
+
+    fn next_wake(&self) -> Option<tokio::time::Instant> {
+        let next = [self.parts.stack.poll_timeout(), self.timers.next()].into_iter().flatten().min()?;
+        Some(self.parts.clock.at(next))
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        let now = self.now();
+        self.parts.stack.handle_input(now, input);
+    }
+
+    fn timeout(&mut self) {
+        self.input(Input::Timeout);
+        let now = self.now();
+        while let Some(alarm) = self.timers.pop_due(now.mono) {
+            match alarm {
+                Alarm::Announce => drop(self.announce(now)),
+                Alarm::Seeker(id) => self.seek_on(now, id),
+                Alarm::Idle(to) => self.close_if_idle(now, to),
+                Alarm::Keep => self.parts.keeper.write(self.parts.stack.last_emission()),
+            }
+        }
+    }
+
+    /// Carries out what the stack wants, until it wants nothing more. Never waits.
+    fn drain(&mut self) {
+        let now = self.now();
+        while let Some(output) = self.parts.stack.poll_output() {
+            match output {
+                Output::Ready(id) => self.fill(id),
+                Output::Event(event) => self.event(now, event),
+                Output::Persist(record) => {
+                    self.parts.keeper.path(record);
+                    self.keep_soon(now);
+                }
+                _ => {}
+            }
+        }
+        while self.jobs.len() < WORKERS {
+            let Some(job) = self.parts.stack.poll_job() else { break };
+            self.jobs.spawn_blocking(|| job.run());
+        }
+    }
+
+    fn keep_soon(&mut self, now: Now) {
+        if self.parts.keeper.is_due() {
+            self.timers.set(Alarm::Keep, now.mono + super::keeper::COALESCE);
+        }
+    }
+
+    /// Room in the driver first, then the most urgent frame.
+    fn fill(&mut self, id: InterfaceId) {
+        let now = self.now();
+        let Some(attached) = self.interfaces.get_mut(&id) else { return };
+        if attached.full {
+            return;
+        }
+        loop {
+            match attached.handle.outbound.try_reserve() {
+                Ok(slot) => match self.parts.stack.poll_transmit(now, id) {
+                    Some(transmit) => slot.send(transmit),
+                    None => return,
+                },
+                Err(mpsc::error::TrySendError::Full(())) => break,
+                // The driver has ended; its interface is about to be reported as down.
+                Err(mpsc::error::TrySendError::Closed(())) => return,
+            }
+        }
+        attached.full = true;
+        let outbound = attached.handle.outbound.clone();
+        self.room.spawn(async move {
+            drop(outbound.reserve().await);
+            id
+        });
+    }
+
+    fn has_room(&mut self, id: InterfaceId) {
+        if let Some(attached) = self.interfaces.get_mut(&id) {
+            attached.full = false;
+            self.fill(id);
+        }
+    }
+
+    fn attach(&mut self, handle: InterfaceHandle, parent: Option<InterfaceId>) {
+        self.interfaces.insert(handle.id, Attached { handle, parent, profile: None, full: false });
+    }
+
+    fn port_event(&mut self, event: PortEvent) {
+        match event {
+            PortEvent::Frame { id, bytes } => self.input(Input::Frame { on: id, bytes: &bytes }),
+            PortEvent::Child { parent, handle } => self.attach(handle, Some(parent)),
+            PortEvent::Up { id, profile } => {
+                if let Some(attached) = self.interfaces.get_mut(&id) {
+                    attached.profile = Some(profile.clone());
+                }
+                self.input(Input::InterfaceUp { id, profile });
+                let now = self.now();
+                self.announce_at(now.mono + ANNOUNCE_SETTLE);
+            }
+            PortEvent::Down { id, .. } => {
+                self.input(Input::InterfaceDown { id });
+                match self.interfaces.get_mut(&id) {
+                    Some(attached) if attached.parent.is_some() => drop(self.interfaces.remove(&id)),
+                    Some(attached) => attached.profile = None,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Announced { destination, identity, name, app_data, hops, on, .. } => {
+                self.found(destination, hops);
+                if name == self.parts.node_name
+                    && let Some(data) = AnnounceData::decode(&app_data)
+                {
+                    tracing::debug!(dst = ?destination, name = data.name(), hops, "node heard");
+                    self.offer_neighbour(destination, &data, hops, on);
+                    self.peers.heard(destination, Peer { identity: identity.hash(), data, hops, heard: now });
+                }
+            }
+            Event::PathChanged { destination, hops: Some(hops) } => self.found(destination, hops),
+            Event::PathChanged { destination, hops: None } => {
+                self.parts.keeper.no_path(destination);
+                self.keep_soon(now);
+            }
+            Event::LinkUp { link, destination, role: Role::Initiator, rtt } => {
+                if let Some(mut open) = self.parts.stack.link(now, link)
+                    && let Err(error) = open.identify(&self.parts.identity)
+                {
+                    tracing::debug!(?link, %error, "cannot identify");
+                }
+                if let Some(look) = self.links.up(now.mono, destination, link, rtt) {
+                    self.timers.set(Alarm::Idle(destination), look);
+                }
+            }
+            Event::LinkDown { link, reason } => {
+                tracing::debug!(?link, ?reason, "link closed");
+                self.links.down(link);
+            }
+            Event::Requested { link, request, caller, body, .. } => {
+                self.serve(now, Incoming { link, request, caller, body });
+            }
+            Event::Responding { request, received, total } => {
+                self.links.arriving(request, Arriving { received, total });
+            }
+            Event::Responded { request, response } => self.links.responded(now.mono, request, response),
+            _ => {}
+        }
+    }
+
+    /// Only direct neighbours are offered: what lies behind them comes through them.
+    fn offer_neighbour(&self, destination: DestinationHash, data: &AnnounceData, hops: u8, on: InterfaceId) {
+        let profile = self.interfaces.get(&on).and_then(|attached| attached.profile.as_ref());
+        if let (1, Some(catalog), Some(profile)) = (hops, data.catalog(), profile) {
+            let neighbour = Neighbour { destination, catalog, bitrate_bps: profile.bitrate_bps };
+            // A full channel drops it: the next announce offers it again.
+            drop(self.parts.neighbours.try_send(neighbour));
+        }
+    }
+
+    fn serve(&mut self, now: Now, incoming: Incoming) {
+        match self.parts.server.judge(now, &self.peers, &incoming) {
+            Verdict::Silence => {}
+            Verdict::Answer(reply) => self.answer(now, &incoming, &reply),
+            Verdict::Run(caller, call) => self.parts.server.run(self.parts.handle.clone(), &incoming, caller, call),
+        }
+    }
+
+    fn answer(&mut self, now: Now, to: &Incoming, reply: &[u8]) {
+        if let Some(mut link) = self.parts.stack.link(now, to.link)
+            && let Err(error) = link.respond(to.request, reply)
+        {
+            tracing::debug!(link = ?to.link, %error, "cannot respond");
+        }
+    }
+
+    fn call(&mut self, call: CoreCall) {
+        let now = self.now();
+        match call {
+            CoreCall::FindPath { to, wait, reply } => self.seek(now, to, wait, reply),
+            CoreCall::Link { to, reply } => self.open(now, to, reply),
+            CoreCall::Request { request, reply } => {
+                let options = RequestOptions { timeout: Some(request.timeout), max_response: request.max_response };
+                let path = wend_commands::envelope::PATH;
+                let sent = match self.parts.stack.link(now, request.link) {
+                    Some(mut link) => link.request(path, &request.body, options).ok(),
+                    None => None,
+                };
+                match sent {
+                    Some(id) => self.links.requested(now.mono, request.link, id, reply, request.arriving),
+                    None => drop(reply.send(Err(RequestError::LinkClosed))),
+                }
+            }
+            CoreCall::Respond { link, request, caller, id, reply } => {
+                self.answer(now, &Incoming { link, request, caller: Some(caller), body: reply.clone() }, &reply);
+                self.parts.server.done(&self.peers, caller, id, reply);
+            }
+            CoreCall::Announce { reply } => drop(reply.send(self.announce(now))),
+            CoreCall::Node { destination, reply } => drop(reply.send(self.node(destination))),
+            CoreCall::Resolve { text, reply } => {
+                let others = self.parts.stack.paths().map(|path| path.destination);
+                drop(reply.send(self.peers.resolve(&text, others)));
+            }
+            CoreCall::View { reply } => drop(reply.send(Box::new(self.view()))),
+            CoreCall::Paths { reply } => drop(reply.send(self.paths())),
+        }
+    }
+
+    fn seek(&mut self, now: Now, to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>>) {
+        if let Some(path) = self.parts.stack.path(to) {
+            drop(reply.send(Some(path.hops)));
+            return;
+        }
+        if self.seekers.len() >= SEEKERS_MAX {
+            drop(reply.send(None));
+            return;
+        }
+        let id = self.next_seeker;
+        self.next_seeker += 1;
+        self.seekers.insert(id, Seeker { to, until: now.mono + wait, reply });
+        self.seek_on(now, id);
+    }
+
+    /// Asks for the path, at first and again, or gives up.
+    fn seek_on(&mut self, now: Now, id: u64) {
+        let Some(seeker) = self.seekers.get(&id) else { return };
+        if seeker.until <= now.mono || seeker.reply.is_closed() {
+            if let Some(seeker) = self.seekers.remove(&id) {
+                drop(seeker.reply.send(None));
+            }
+            return;
+        }
+        self.parts.stack.request_path(now, seeker.to);
+        self.timers.set(Alarm::Seeker(id), seeker.until.min(now.mono + PATH_REQUEST_REPEAT));
+    }
+
+    fn found(&mut self, destination: DestinationHash, hops: u8) {
+        let timers = &mut self.timers;
+        for (id, seeker) in self.seekers.extract_if(.., |_, seeker| seeker.to == destination) {
+            timers.clear(Alarm::Seeker(id));
+            drop(seeker.reply.send(Some(hops)));
+        }
+    }
+
+    fn open(
+        &mut self,
+        now: Now,
+        to: DestinationHash,
+        reply: oneshot::Sender<Result<super::calls::OwnLink, LinkFailure>>,
+    ) {
+        let Wanted::Open(reply) = self.links.want(now.mono, to, reply) else { return };
+        match self.parts.stack.open_link(now, to) {
+            Ok(link) => self.links.opening(to, link, reply),
+            Err(error) => drop(reply.send(Err(error.into()))),
+        }
+    }
+
+    fn close_if_idle(&mut self, now: Now, to: DestinationHash) {
+        match self.links.idle(now.mono, to) {
+            Ok(link) => {
+                if let Some(mut link) = self.parts.stack.link(now, link) {
+                    link.close();
+                }
+            }
+            Err(Some(again)) => self.timers.set(Alarm::Idle(to), again),
+            Err(None) => {}
+        }
+    }
+
+    /// Makes the next announce come no later than `at`, as far as the hourly number allows.
+    fn announce_at(&mut self, at: Instant) {
+        let hour_ago = |oldest: Instant| oldest + Duration::from_secs(3600);
+        let allowed = match self.announced.len() {
+            full if full >= ANNOUNCES_PER_HOUR => self.announced.front().map_or(at, |oldest| at.max(hour_ago(*oldest))),
+            _ => at,
+        };
+        match self.timers.deadline(Alarm::Announce) {
+            Some(planned) if planned <= allowed => {}
+            _ => self.timers.set(Alarm::Announce, allowed),
+        }
+    }
+
+    fn catalog_changed(&mut self) {
+        let now = self.now();
+        self.show_portrait();
+        let last = self.announced.back().map_or(now.mono, |last| *last + ANNOUNCE_CHANGED);
+        self.announce_at(last.max(now.mono + ANNOUNCE_SETTLE));
+    }
+
+    /// Path responses carry the newest data too.
+    fn show_portrait(&mut self) {
+        let catalog = *self.parts.portrait.catalog.borrow_and_update();
+        let data = self.parts.portrait.data.clone().with_catalog(Some(catalog)).encode();
+        if let Err(error) = self.parts.stack.set_app_data(self.parts.destination, &data) {
+            tracing::error!(%error, "announce data refused");
+        }
+    }
+
+    /// Announces on every interface that is up; gives their names.
+    fn announce(&mut self, now: Now) -> Vec<String> {
+        let up = self.interfaces.values().filter(|attached| attached.profile.is_some());
+        let up: Vec<String> = up.map(|attached| attached.handle.name.to_string()).collect();
+        let spread = u64::from(randomness().next_u32() % 7200);
+        let next = ANNOUNCE_INTERVAL * 9 / 10 + Duration::from_millis(spread * 100);
+        self.timers.set(Alarm::Announce, now.mono + next);
+        if up.is_empty() {
+            return up;
+        }
+        self.show_portrait();
+        match self.parts.stack.announce(now, self.parts.destination) {
+            Ok(()) => {
+                self.announced.push_back(now.mono);
+                if self.announced.len() > ANNOUNCES_PER_HOUR {
+                    self.announced.pop_front();
+                }
+                self.parts.keeper.touch();
+                self.keep_soon(now);
+            }
+            Err(error) => tracing::error!(%error, "cannot announce"),
+        }
+        up
+    }
+
+    fn view(&self) -> CoreView {
+        let interfaces = self.interfaces.values().map(|attached| InterfaceView {
+            id: attached.handle.id,
+            name: Arc::clone(&attached.handle.name),
+            parent: attached.parent,
+            bitrate_bps: attached.profile.as_ref().map(|profile| profile.bitrate_bps),
+            monitor: attached.handle.monitor.clone(),
+        });
+        CoreView {
+            interfaces: interfaces.collect(),
+            paths: self.parts.stack.paths().count(),
+            links: self.parts.stack.links().count(),
+        }
+    }
+
+    fn paths(&self) -> Vec<PathView> {
+        let paths = self.parts.stack.paths().map(|path| PathView {
+            identity: self.parts.stack.identity_of(path.destination).map(PublicIdentity::hash),
+            peer: self.peers.get(&path.destination).cloned(),
+            path,
+        });
+        paths.collect()
+    }
+
+    fn node(&self, destination: DestinationHash) -> NodeView {
+        NodeView {
+            identity: self.parts.stack.identity_of(destination).map(PublicIdentity::hash),
+            name: self.peers.get(&destination).map(|peer| peer.data.name().to_owned()).unwrap_or_default(),
+            hops: self.parts.stack.path(destination).map(|path| path.hops),
+        }
+    }
+
+    /// Closes links and lets what is queued leave, for a short while.
+    async fn goodbye(&mut self, ports: &mut mpsc::Receiver<PortEvent>) {
+        let now = self.now();
+        for id in self.links.links().collect::<Vec<_>>() {
+            if let Some(mut link) = self.parts.stack.link(now, id) {
+                link.close();
+            }
+        }
+        self.drain();
+        let patience = tokio::time::sleep(GOODBYE);
+        tokio::pin!(patience);
+        while !self.room.is_empty() {
+            tokio::select! {
+                () = &mut patience => break,
+                Some(Ok(id)) = self.room.join_next() => self.has_room(id),
+                Some(event) = ports.recv() => self.port_event(event),
+            }
+            self.drain();
+        }
+        self.interfaces.clear();
+        self.parts.keeper.write(self.parts.stack.last_emission());
+        self.parts.keeper.finish().await;
+    }
+}
+
+async fn sleep_until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

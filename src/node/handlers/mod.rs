@@ -1,0 +1,94 @@
+//! What the built-in commands do: each handler asks the core or the genome task and shapes the answer.
+
+mod genome;
+mod mesh;
+mod node;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use wend_commands::{Duplicate, Registry, Value};
+use wend_packet::stack::InterfaceId;
+use wend_packet::{DestinationHash, IdentityHash};
+
+use super::calls::CoreHandle;
+use super::clock::Clock;
+use super::genome::GenomeHandle;
+use super::mesh::Mesh;
+use crate::config::InterfaceKind;
+
+pub use node::probe_hardware;
+
+/// What a node knows of itself from its start on.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Its home folder.
+    pub home: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Who it is.
+    pub identity: IdentityHash,
+    /// Where to reach it.
+    pub destination: DestinationHash,
+    /// Whether it relays for others.
+    pub transport: bool,
+    /// Kinds of its configured interfaces.
+    pub kinds: BTreeMap<InterfaceId, InterfaceKind>,
+    /// Its clock, which started with it.
+    pub clock: Clock,
+}
+
+/// What handlers work with; cheap to clone.
+#[derive(Debug, Clone)]
+struct Tools {
+    about: std::sync::Arc<About>,
+    core: CoreHandle,
+    mesh: Mesh,
+    genome: GenomeHandle,
+    hardware: watch::Receiver<Value>,
+}
+
+/// All built-in commands with their handlers.
+///
+/// # Errors
+/// When a command is registered twice, a mistake in this program.
+pub fn registry(
+    about: About,
+    core: CoreHandle,
+    mesh: Mesh,
+    genome: GenomeHandle,
+    hardware: watch::Receiver<Value>,
+) -> Result<Registry, Duplicate> {
+    let tools = Tools { about: std::sync::Arc::new(about), core, mesh, genome, hardware };
+    let mut registry = Registry::new();
+    node::register(&mut registry, &tools)?;
+    mesh::register(&mut registry, &tools)?;
+    genome::register(&mut registry, &tools)?;
+    Ok(registry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_built_in_command_has_a_handler() {
+        let (core, _calls) = CoreHandle::new();
+        let about = About {
+            home: PathBuf::new(),
+            name: "test".into(),
+            identity: IdentityHash::new([1; 16]),
+            destination: DestinationHash::new([2; 16]),
+            transport: false,
+            kinds: BTreeMap::new(),
+            clock: Clock::start(),
+        };
+        let (_sender, hardware) = watch::channel(Value::Nil);
+        let registry = registry(about, core.clone(), Mesh::new(core), GenomeHandle::closed(), hardware);
+        let registered: Vec<_> =
+            registry.expect("no command twice").describe().map(|known| known.name.clone()).collect();
+        let declared: Vec<_> = wend_commands::builtin::describe().into_iter().map(|known| known.name).collect();
+        assert_eq!(registered, declared);
+    }
+}

@@ -1,0 +1,88 @@
+//! Keeps paths and counters on disk without haste: changes of a few seconds make one write, to spare flash.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use wend_packet::DestinationHash;
+use wend_packet::stack::PathRecord;
+use wend_packet::time::UnixTime;
+
+use super::store::{Change, Number, Store, StoreError};
+
+/// How long changes gather. docs/architecture.md, section 13.
+pub const COALESCE: Duration = Duration::from_secs(5);
+
+/// What waits to be written. At most one entry for each path the stack holds, since later changes replace earlier ones.
+pub struct Keeper {
+    store: Store,
+    paths: BTreeMap<DestinationHash, Option<PathRecord>>,
+    touched: bool,
+    scheduled: bool,
+    writing: JoinSet<Result<(), StoreError>>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keeper({} changes)", self.paths.len())
+    }
+}
+
+impl Keeper {
+    /// Nothing waits yet.
+    pub fn new(store: Store) -> Self {
+        Self { store, paths: BTreeMap::new(), touched: false, scheduled: false, writing: JoinSet::new() }
+    }
+
+    /// A path was learned or renewed.
+    pub fn path(&mut self, record: PathRecord) {
+        self.paths.insert(record.destination, Some(record));
+    }
+
+    /// A path is gone.
+    pub fn no_path(&mut self, destination: DestinationHash) {
+        self.paths.insert(destination, None);
+    }
+
+    /// A number changed.
+    pub fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// Whether a write has to be scheduled; says so once until it is done.
+    pub fn is_due(&mut self) -> bool {
+        !std::mem::replace(&mut self.scheduled, true)
+    }
+
+    /// Writes all that waits, in the background. While an earlier write still runs, this one joins the next.
+    pub fn write(&mut self, last_announce: UnixTime) {
+        self.scheduled = false;
+        if self.paths.is_empty() && !self.touched {
+            return;
+        }
+        self.touched = false;
+        let mut changes = vec![Change::Number(Number::LastAnnounce, last_announce.0)];
+        changes.extend(std::mem::take(&mut self.paths).into_iter().map(|(destination, record)| match record {
+            Some(record) => Change::Path(record),
+            None => Change::NoPath(destination),
+        }));
+        let store = self.store.clone();
+        self.writing.spawn(async move { store.commit(changes).await });
+    }
+
+    /// Waits for a write to end, for ever when none runs. Cancel-safe.
+    pub async fn done(&mut self) {
+        match self.writing.join_next().await {
+            Some(Ok(Err(error))) => tracing::warn!(%error, "paths are not kept"),
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for all writes to end.
+    pub async fn finish(&mut self) {
+        while !self.writing.is_empty() {
+            self.done().await;
+        }
+    }
+}

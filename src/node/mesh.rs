@@ -1,0 +1,136 @@
+//! Running a command on another node: find a path, have a link, make the request, all under one deadline.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::sync::mpsc;
+use wend_commands::{Call, Code, Failure, Reply};
+use wend_packet::DestinationHash;
+use wend_packet::stack::RequestError;
+
+use super::calls::{Arriving, CoreHandle, LinkFailure, OwnRequest, Stopped};
+use super::peers::Resolved;
+
+/// How long a caller waits when it does not say.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Largest reply that is accepted: one resource segment.
+const RESPONSE_MAX: usize = 1 << 20;
+
+/// The other nodes, as seen from this one; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    core: CoreHandle,
+}
+
+/// A reply, and how it came.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// Distance in hops.
+    pub hops: u8,
+    /// From the request's leaving to the whole response.
+    pub took: Duration,
+    /// Whether the link was open already.
+    pub reused: bool,
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        Self::new(Code::UNAVAILABLE, stopped.to_string())
+    }
+}
+
+impl Mesh {
+    /// The mesh behind this core.
+    pub fn new(core: CoreHandle) -> Self {
+        Self { core }
+    }
+
+    /// The destination of the node a person names: by hash, unique head of a hash, or announced name.
+    ///
+    /// # Errors
+    /// When nothing or more than one thing fits.
+    pub async fn resolve(&self, text: &str) -> Result<DestinationHash, Failure> {
+        match self.core.resolve(text).await? {
+            Resolved::One(destination) => Ok(destination),
+            Resolved::Nobody => Err(Failure::new(
+                Code::UNAVAILABLE,
+                format!(
+                    "no node called {text:?} has been heard; `wend paths` lists those that were, and a whole \
+                     destination hash reaches one that was not"
+                ),
+            )),
+            Resolved::Several(all) => {
+                let names: Vec<String> = all.iter().take(4).map(ToString::to_string).collect();
+                Err(Failure::new(
+                    Code::INVALID,
+                    format!("{text:?} fits {} nodes; name one by its hash: {}", all.len(), names.join(", ")),
+                ))
+            }
+        }
+    }
+
+    /// Runs a call on the node at `to` and waits for its reply.
+    ///
+    /// A link that was open already may turn out to be dead; the call is then made once more over a new one. The far
+    /// node runs it once: it knows the call by its id.
+    ///
+    /// # Errors
+    /// When no reply came; what the command itself answered, also a refusal, is in the reply.
+    pub async fn execute(
+        &self,
+        to: DestinationHash,
+        call: &Call,
+        patience: Duration,
+        arriving: Option<mpsc::Sender<Arriving>>,
+    ) -> Result<Answer, Failure> {
+        let deadline = Instant::now() + patience;
+        let late = |what: &str| Failure::new(Code::EXPIRED, format!("{what} within {} s", patience.as_secs()));
+        let hops = self.core.find_path(to, patience).await?.ok_or_else(|| {
+            Failure::new(
+                Code::UNAVAILABLE,
+                format!(
+                    "no path to {to} was found within {} s; check that the node is up and some chain of links leads to it",
+                    patience.as_secs()
+                ),
+            )
+        })?;
+        loop {
+            let opened = tokio::time::timeout_at(deadline, self.core.link(to)).await;
+            let link = match opened.map_err(|_| late(&format!("no link to {to} was made")))? {
+                Ok(link) => link,
+                Err(LinkFailure::Stopped(stopped)) => return Err(stopped.into()),
+                Err(failure) => {
+                    return Err(Failure::new(
+                        Code::UNAVAILABLE,
+                        format!("{to} cannot be reached, {failure}; it may have gone, try again in a moment"),
+                    ));
+                }
+            };
+            let sent = Instant::now();
+            let request = OwnRequest {
+                link: link.link,
+                body: call.encode(),
+                timeout: deadline.saturating_duration_since(sent),
+                max_response: RESPONSE_MAX,
+                arriving: arriving.clone(),
+            };
+            match self.core.request(request).await? {
+                Ok(body) => {
+                    let reply = Reply::decode(&body).map_err(|error| {
+                        Failure::new(Code::INTERNAL, format!("{to} gave an answer that cannot be read: {error}"))
+                    })?;
+                    return Ok(Answer { reply, hops, took: sent.elapsed(), reused: link.reused });
+                }
+                Err(RequestError::LinkClosed) if link.reused && Instant::now() < deadline => {}
+                Err(RequestError::Timeout) => {
+                    return Err(late(&format!(
+                        "{to} gave no answer (it is silent to callers it does not know and on overload)"
+                    )));
+                }
+                Err(error) => return Err(Failure::new(Code::UNAVAILABLE, format!("{to}: {error}; try again"))),
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The node: the core task that owns the packet layer, the genome task that owns the catalog, and what starts and stops
+//! them. docs/architecture.md, sections 5 and 11.
+
+mod calls;
+mod clock;
+mod core;
+mod genome;
+mod handlers;
+mod interfaces;
+mod keeper;
+mod links;
+mod mesh;
+mod peers;
+mod server;
+mod store;
+mod sync;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wend_commands::announce_data::{AnnounceData, Capabilities, Roles};
+use wend_commands::{Registry, builtin, envelope};
+use wend_interfaces::Ports;
+use wend_packet::destination::DestinationName;
+use wend_packet::stack::{Destination, ProofStrategy, Snapshot, Stack, StackConfig};
+use wend_packet::time::UnixTime;
+use wend_packet::{DestinationHash, IdentityHash};
+
+pub use clock::{randomness, unix_now};
+
+use self::calls::CoreHandle;
+use self::clock::Clock;
+use self::core::{Core, Parts, SelfPortrait};
+use self::interfaces::InterfaceError;
+use self::keeper::Keeper;
+use self::mesh::Mesh;
+use self::server::Server;
+use self::store::{Store, StoreError};
+use crate::config::{Config, ConfigError, NAME_MAX};
+use crate::control;
+use crate::home::{Home, HomeError};
+
+/// Neighbours that wait for a sync of catalogs; further ones are offered again with their next announce.
+const NEIGHBOURS: usize = 32;
+/// How long the tasks of a node are given to end by themselves.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// The name of every node's destination. docs/protocol/mesh.md, Names.
+pub fn node_name() -> DestinationName {
+    match DestinationName::new("wend", &["node"]) {
+        Ok(name) => name,
+        Err(_) => unreachable!("neither part holds a dot"),
+    }
+}
+
+/// What the command line may say beside the config.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Folder of the embedding model.
+    pub model: Option<std::path::PathBuf>,
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The control socket.
+    #[error("cannot make the control socket {}: {source}", path.display())]
+    Control {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Store(StoreError::InUse { .. }) => {
+                Some("a node with this home is running already; choose another home with --home DIR".to_owned())
+            }
+            Self::Store(StoreError::Newer { .. }) => Some("run that newer version, or choose another --home".to_owned()),
+            Self::Store(_) => Some(
+                "check that the file is yours and the disk is not full; a damaged one can be moved away: identity and \
+                 config stay, the catalog comes back from neighbours and by publishing again"
+                    .to_owned(),
+            ),
+            Self::Control { .. } => Some("check that the folder is yours and on a disk of this machine".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    identity: IdentityHash,
+    destination: DestinationHash,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Node {
+    /// Starts a node and returns when it answers on its control socket.
+    ///
+    /// # Errors
+    /// When its home, its state or an interface cannot be used.
+    pub async fn start(home: &Home, config: Config, options: Options) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let identity = home.identity()?;
+        let path = home.state_file();
+        let (store, stored) = Store::open(&path)?;
+        let control = control::listen(&home.control_socket())
+            .map_err(|source| StartError::Control { path: home.control_socket(), source })?;
+        let destination = node_name().of(identity.hash());
+        let name = config.node.name.clone().unwrap_or_else(machine_name);
+
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (ports, port_events) = Ports::new();
+        let started = interfaces::start(&config.interfaces, &ports, &tasks, &cancel).await?;
+        drop(ports);
+
+        let (summary, catalog) = watch::channel(Default::default());
+        let keeper = Keeper::new(store.clone());
+        let genome = genome::start(genome::Parts {
+            home: home.clone(),
+            identity: identity.clone(),
+            store: store.clone(),
+            stored: genome::Stored { cards: stored.cards, publishers: stored.publishers },
+            model: options.model,
+            expiry: Duration::from_secs(u64::from(config.catalog.expiry_days) * 86_400),
+            summary,
+            clock,
+            tasks: tasks.clone(),
+            cancel: cancel.clone(),
+        });
+
+        let (handle, core_calls) = CoreHandle::new();
+        let mesh = Mesh::new(handle.clone());
+        let (neighbours, offered) = mpsc::channel(NEIGHBOURS);
+        let hardware = handlers::probe_hardware(home.dir().to_owned());
+        let about = handlers::About {
+            home: home.dir().to_owned(),
+            name: name.clone(),
+            identity: identity.hash(),
+            destination,
+            transport: config.node.transport,
+            kinds: started.iter().map(|(handle, kind)| (handle.id, *kind)).collect(),
+            clock,
+        };
+        let registry = Arc::new(handlers::registry(about, handle.clone(), mesh.clone(), genome.clone(), hardware.clone()));
+        let policy = config.policy(&builtin::describe()).map_err(|problem| ConfigError {
+            path: home.config_file(),
+            line: None,
+            message: problem.message,
+            help: problem.help,
+        })?;
+
+        let mut stack_config = StackConfig::new(identity.clone());
+        stack_config.transport_enabled = config.node.transport;
+        let mut stack = Stack::new(stack_config, Box::new(randomness()));
+        stack.restore(Snapshot { paths: stored.paths.clone(), last_emission: UnixTime(stored.last_announce) });
+        let local = Destination::new(identity.clone(), node_name().hash())
+            .accepting_links()
+            .proving(ProofStrategy::All)
+            .with_request_path(envelope::PATH);
+        // The stack is new, so nothing is registered twice.
+        if let Err(error) = stack.register(local) {
+            tracing::error!(%error, "the node's destination is refused");
+        }
+        let data = portrait(&name, config.node.transport);
+        let parts = Parts {
+            stack,
+            clock,
+            identity: identity.clone(),
+            destination,
+            node_name: node_name().hash(),
+            portrait: SelfPortrait { data, catalog },
+            server: Server::new(Arc::clone(&registry), policy, config.trust.clone()),
+            keeper,
+            neighbours,
+            handle: handle.clone(),
+        };
+        let handles = started.into_iter().map(|(handle, _)| handle).collect();
+        let core = Core::new(parts, handles, &stored.paths);
+        tasks.spawn(core.run(port_events, core_calls, cancel.clone()));
+        if config.catalog.sync {
+            tasks.spawn(sync::with_neighbours(offered, mesh.clone(), genome.clone(), cancel.clone()));
+        }
+        tasks.spawn(control::serve(control, registry, cancel.clone()));
+        tasks.close();
+        Ok(Self { name, identity: identity.hash(), destination, cancel, tasks })
+    }
+
+    /// The name it announces.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> IdentityHash {
+        self.identity
+    }
+
+    /// Where to reach it.
+    pub fn destination(&self) -> DestinationHash {
+        self.destination
+    }
+
+    /// Stops it: links say goodbye, what is queued leaves, the state is stored.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        if tokio::time::timeout(STOPPING, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+    }
+}
+
+/// What the node says of itself, beside its catalog.
+fn portrait(name: &str, transport: bool) -> AnnounceData {
+    let roles = if transport { Roles::TRANSPORT } else { Roles::default() };
+    AnnounceData::cut(name, roles, Capabilities::default())
+}
+
+/// The machine's name, cut to what an announce carries.
+fn machine_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let short = name.split('.').next().unwrap_or_default();
+    let end = (0..=NAME_MAX.min(short.len())).rev().find(|end| short.is_char_boundary(*end)).unwrap_or_default();
+    match short.get(..end) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => "wend".to_owned(),
+    }
+}

@@ -1,0 +1,358 @@
+//! What a node keeps on disk: one database, one writer, every acknowledgement after the sync.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use tokio::sync::{mpsc, oneshot};
+use wend_packet::identity::KEY_LEN;
+use wend_packet::stack::PathRecord;
+use wend_packet::{DestinationHash, IdentityHash};
+
+/// Entry id to card bytes.
+const CARDS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("cards");
+/// Manifest hash to manifest bytes.
+const MANIFESTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("manifests");
+/// Identity hash of a publisher to its public key.
+const PUBLISHERS: TableDefinition<&[u8; 16], &[u8; KEY_LEN]> = TableDefinition::new("publishers");
+/// Destination hash to a path record in `postcard`; the stack's own bound on paths bounds it.
+const PATHS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("paths");
+/// Single numbers by name.
+const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
+
+/// Layout of the tables above. A node refuses a database of a later layout and migrates an earlier one forward.
+const SCHEMA: u64 = 1;
+/// Memory the database may use to cache pages; a node of a few thousand entries reads little.
+const CACHE_BYTES: usize = 2 << 20;
+/// Batches that wait for the writer; a caller beyond that waits for room.
+const QUEUE: usize = 16;
+
+/// A number that is kept by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Layout of the tables.
+    Schema,
+    /// When the newest announce of this node was made, Unix seconds: the next must be later, whatever the clock says.
+    LastAnnounce,
+}
+
+impl Number {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::LastAnnounce => "last announce",
+        }
+    }
+}
+
+/// One change of the stored state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A card is part of the catalog.
+    Card([u8; 16], Vec<u8>),
+    /// A card is no longer part of it.
+    NoCard([u8; 16]),
+    /// A manifest this node publishes or has fetched.
+    Manifest([u8; 32], Vec<u8>),
+    /// A manifest nothing refers to any more.
+    NoManifest([u8; 32]),
+    /// The key of a publisher.
+    Publisher(IdentityHash, [u8; KEY_LEN]),
+    /// A path.
+    Path(PathRecord),
+    /// A path that is gone.
+    NoPath(DestinationHash),
+    /// A number.
+    Number(Number, u64),
+}
+
+/// Why the state cannot be read or kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has the database open.
+    #[error("{} is in use by another node", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database was written by a later version.
+    #[error("{} was written by a newer Wend (layout {found}, this one knows {SCHEMA})", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its layout.
+        found: u64,
+    },
+    /// The database cannot be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<redb::Error>,
+    },
+    /// A change could not be made durable, so it was not acknowledged.
+    #[error("cannot store: {0}")]
+    Write(String),
+    /// The writer has stopped.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// What a node starts with.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Card bytes by entry id.
+    pub cards: Vec<([u8; 16], Vec<u8>)>,
+    /// Public keys of publishers.
+    pub publishers: Vec<(IdentityHash, [u8; KEY_LEN])>,
+    /// Paths.
+    pub paths: Vec<PathRecord>,
+    /// When the newest announce was made, Unix seconds.
+    pub last_announce: u64,
+}
+
+struct Batch {
+    changes: Vec<Change>,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The database and the queue to its writer; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    path: Arc<Path>,
+    queue: mpsc::Sender<Batch>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.path.display())
+    }
+}
+
+impl Store {
+    /// Opens or creates the database and starts its writer thread, which ends, with everything synced, when the last
+    /// clone is dropped.
+    ///
+    /// # Errors
+    /// When the file is in use, damaged, from a later version or cannot be created.
+    pub fn open(path: &Path) -> Result<(Self, Stored), StoreError> {
+        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
+            other => StoreError::Open { path: path.to_owned(), source: Box::new(other.into()) },
+        })?;
+        let opened = |source| StoreError::Open { path: path.to_owned(), source: Box::new(source) };
+        let stored = prepare(&database, path).map_err(|problem| match problem {
+            Problem::Newer(found) => StoreError::Newer { path: path.to_owned(), found },
+            Problem::Database(source) => opened(source),
+        })?;
+        let (queue, batches) = mpsc::channel(QUEUE);
+        let database = Arc::new(database);
+        let writer = Arc::clone(&database);
+        std::thread::Builder::new()
+            .name("disk writer".to_owned())
+            .spawn(move || write_batches(&writer, batches))
+            .map_err(|error| opened(redb::Error::Io(error)))?;
+        Ok((Self { database, path: path.into(), queue }, stored))
+    }
+
+    /// Makes `changes` durable, all or none. Waits until they are synced to the disk.
+    ///
+    /// # Errors
+    /// When they could not be written; nothing of them is there then.
+    pub async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (done, result) = oneshot::channel();
+        self.queue.send(Batch { changes, done }).await.map_err(|_| StoreError::Stopped)?;
+        result.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// The stored manifest with this hash. Reads the disk: call from a blocking task.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn manifest(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(MANIFESTS)?;
+            Ok(table.get(hash)?.map(|value| value.value().to_vec()))
+        };
+        read().map_err(|source| StoreError::Open { path: self.path.to_path_buf(), source: Box::new(source) })
+    }
+
+    /// Calls `each` with every stored manifest. Reads the disk: call from a blocking task.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn for_each_manifest(&self, mut each: impl FnMut(&[u8; 32], &[u8])) -> Result<(), StoreError> {
+        let mut read = || -> Result<(), redb::Error> {
+            for row in self.database.begin_read()?.open_table(MANIFESTS)?.iter()? {
+                let (hash, bytes) = row?;
+                each(hash.value(), bytes.value());
+            }
+            Ok(())
+        };
+        read().map_err(|source| StoreError::Open { path: self.path.to_path_buf(), source: Box::new(source) })
+    }
+}
+
+enum Problem {
+    Newer(u64),
+    Database(redb::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Makes the tables on first use and reads what the node starts with.
+fn prepare(database: &Database, path: &Path) -> Result<Stored, Problem> {
+    let write = database.begin_write()?;
+    {
+        let mut numbers = write.open_table(NUMBERS)?;
+        let schema = numbers.get(Number::Schema.key())?.map(|found| found.value());
+        match schema {
+            None => drop(numbers.insert(Number::Schema.key(), SCHEMA)?),
+            Some(SCHEMA) => {}
+            Some(found) => return Err(Problem::Newer(found)),
+        }
+        write.open_table(CARDS)?;
+        write.open_table(MANIFESTS)?;
+        write.open_table(PUBLISHERS)?;
+        write.open_table(PATHS)?;
+    }
+    write.commit()?;
+    let read = database.begin_read()?;
+    let mut stored = Stored::default();
+    for row in read.open_table(CARDS)?.iter()? {
+        let (id, card) = row?;
+        stored.cards.push((*id.value(), card.value().to_vec()));
+    }
+    for row in read.open_table(PUBLISHERS)?.iter()? {
+        let (hash, key) = row?;
+        stored.publishers.push((IdentityHash::new(*hash.value()), *key.value()));
+    }
+    for row in read.open_table(PATHS)?.iter()? {
+        let (hash, record) = row?;
+        match postcard::from_bytes(record.value()) {
+            Ok(record) => stored.paths.push(record),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), dst = ?DestinationHash::new(*hash.value()), %error, "stored path skipped");
+            }
+        }
+    }
+    let numbers = read.open_table(NUMBERS)?;
+    stored.last_announce = numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value());
+    Ok(stored)
+}
+
+fn write_batches(database: &Database, mut batches: mpsc::Receiver<Batch>) {
+    while let Some(first) = batches.blocking_recv() {
+        // Whoever came while the disk was busy shares the next sync.
+        let mut group = vec![first];
+        while let Ok(next) = batches.try_recv() {
+            group.push(next);
+        }
+        if group.len() > 1 && write_changes(database, group.iter().flat_map(|batch| &batch.changes)).is_ok() {
+            group.drain(..).for_each(|batch| drop(batch.done.send(Ok(()))));
+        }
+        // Alone, or one of the group cannot be written: each by itself, so that only that one fails.
+        for batch in group {
+            let result = write_changes(database, &batch.changes).map_err(|error| StoreError::Write(error.to_string()));
+            drop(batch.done.send(result));
+        }
+    }
+}
+
+fn write_changes<'a>(
+    database: &Database,
+    changes: impl IntoIterator<Item = &'a Change>,
+) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    {
+        let mut cards = write.open_table(CARDS)?;
+        let mut manifests = write.open_table(MANIFESTS)?;
+        let mut publishers = write.open_table(PUBLISHERS)?;
+        let mut paths = write.open_table(PATHS)?;
+        let mut numbers = write.open_table(NUMBERS)?;
+        for change in changes {
+            match change {
+                Change::Card(id, card) => drop(cards.insert(id, card.as_slice())?),
+                Change::NoCard(id) => drop(cards.remove(id)?),
+                Change::Manifest(hash, bytes) => drop(manifests.insert(hash, bytes.as_slice())?),
+                Change::NoManifest(hash) => drop(manifests.remove(hash)?),
+                Change::Publisher(hash, key) => drop(publishers.insert(hash.as_bytes(), key)?),
+                Change::Path(record) => {
+                    let bytes = postcard::to_stdvec(record).map_err(|error| {
+                        StorageError::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+                    })?;
+                    paths.insert(record.destination.as_bytes(), bytes.as_slice())?;
+                }
+                Change::NoPath(destination) => drop(paths.remove(destination.as_bytes())?),
+                Change::Number(number, value) => drop(numbers.insert(number.key(), *value)?),
+            }
+        }
+    }
+    write.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wend_packet::time::UnixTime;
+
+    use super::*;
+
+    fn open(folder: &tempfile::TempDir) -> Result<(Store, Stored), StoreError> {
+        Store::open(&folder.path().join("state.redb"))
+    }
+
+    fn path(byte: u8, heard: u64) -> PathRecord {
+        PathRecord { destination: DestinationHash::new([byte; 16]), announce: vec![byte; 40], heard: UnixTime(heard) }
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (store, stored) = open(&folder).expect("created");
+        assert!(stored.cards.is_empty());
+        let changes = vec![
+            Change::Card([1; 16], vec![9; 200]),
+            Change::Manifest([2; 32], vec![8; 300]),
+            Change::Path(path(3, 7)),
+            Change::Number(Number::LastAnnounce, 1_700_000_000),
+        ];
+        store.commit(changes).await.expect("durable");
+        drop(store);
+        // The writer thread closes the database a moment after the last handle is gone.
+        let (store, stored) = loop {
+            match open(&folder) {
+                Err(StoreError::InUse { .. }) => std::thread::yield_now(),
+                other => break other.expect("reopened"),
+            }
+        };
+        assert_eq!(stored.cards, [([1; 16], vec![9; 200])]);
+        assert_eq!(stored.paths, [path(3, 7)]);
+        assert_eq!(stored.last_announce, 1_700_000_000);
+        assert_eq!(store.manifest(&[2; 32]).expect("readable"), Some(vec![8; 300]));
+        assert_eq!(store.manifest(&[3; 32]).expect("readable"), None);
+    }
+
+    #[tokio::test]
+    async fn a_second_node_cannot_open_the_same_state() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let _first = open(&folder).expect("created");
+        assert!(matches!(open(&folder), Err(StoreError::InUse { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_an_error_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("state.redb");
+        std::fs::write(&file, vec![7; 5000]).expect("written");
+        assert!(matches!(open(&folder), Err(StoreError::Open { .. })));
+        assert_eq!(std::fs::read(&file).expect("readable"), vec![7; 5000]);
+    }
+}
