@@ -23,8 +23,13 @@ pub mod destination;
 pub mod hash;
 pub mod identity;
 pub mod job;
+pub mod link;
+pub mod msgpack;
 pub mod proof;
+pub mod resource;
 pub mod stack;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod timers;
 pub mod wire;

@@ -1,0 +1,35 @@
+//! Work of a link that may take more than a millisecond, as values that run anywhere.
+
+use crate::hash::ResourceHash;
+use crate::resource::{Assemble, Content, Corrupt, Prepare, Segment};
+
+/// Work on a resource segment. [`LinkJob::run`] it anywhere and hand the result to
+/// [`Link::handle_job`](super::Link::handle_job) of the same link. It holds a copy of the link's key, wiped on drop.
+#[derive(Debug)]
+pub struct LinkJob(pub(super) Work);
+
+#[derive(Debug)]
+pub(super) enum Work {
+    Prepare { number: u64, segment: Prepare },
+    Assemble(Assemble),
+}
+
+/// What [`LinkJob::run`] made.
+#[derive(Debug)]
+pub struct LinkJobResult(pub(super) Outcome);
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Prepared { number: u64, segment: Option<Segment> },
+    Assembled { resource: ResourceHash, content: Result<Content, Corrupt> },
+}
+
+impl LinkJob {
+    /// Does the work. Pure: the same job gives the same result, on any thread, at any time.
+    pub fn run(self) -> LinkJobResult {
+        LinkJobResult(match self.0 {
+            Work::Prepare { number, segment } => Outcome::Prepared { number, segment: segment.run() },
+            Work::Assemble(assemble) => Outcome::Assembled { resource: assemble.hash, content: assemble.run() },
+        })
+    }
+}

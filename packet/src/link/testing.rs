@@ -1,0 +1,147 @@
+//! Links in the middle of their life, for tests that replay recorded traffic.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use rand_core::CryptoRng;
+
+use super::establish::Start;
+use super::transfer::{Purpose, Transfer};
+use super::{Link, LinkError, LinkState, Peer};
+use crate::crypto::TokenKey;
+use crate::hash::{DestinationHash, LinkId, RequestId};
+use crate::identity::PublicIdentity;
+use crate::stack::Role;
+use crate::time::{Instant, Now};
+
+/// What an established link is like.
+#[derive(Debug, Clone)]
+pub struct Established {
+    /// Its id.
+    pub id: LinkId,
+    /// The 64 derived bytes.
+    pub derived_key: [u8; 64],
+    /// Ed25519 seed this end signs with.
+    pub signing_seed: [u8; 32],
+    /// Link MTU.
+    pub mtu: usize,
+    /// Round trip, counted from now backwards to the link request.
+    pub rtt: Duration,
+    /// Whose signatures count at the initiator: the destination's identity. At the responder `None`.
+    pub destination: Option<PublicIdentity>,
+    /// Whose signatures count at the responder: the initiator's Ed25519 key.
+    pub initiator: [u8; 32],
+}
+
+/// What a link holds on behalf of its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Packets, events and jobs that wait to be taken.
+    pub queued: usize,
+    /// Resources that are arriving.
+    pub incoming: usize,
+    /// Resources that are being sent or wait to be.
+    pub outgoing: usize,
+    /// Requests of this end without a response.
+    pub requests: usize,
+}
+
+impl Link {
+    /// A link that is active since `now`; the destination hash is all zero.
+    ///
+    /// # Panics
+    /// When the initiator's key is no key.
+    pub fn established(now: Now, like: &Established) -> Self {
+        let role = if like.destination.is_some() { Role::Initiator } else { Role::Responder };
+        let peer = match like.destination {
+            Some(identity) => Peer::Destination(identity),
+            None => Peer::Ephemeral(VerifyingKey::from_bytes(&like.initiator).expect("an Ed25519 key")),
+        };
+        let mut link = Self::begin(
+            now,
+            Start {
+                id: like.id,
+                role,
+                destination: DestinationHash::new([0; 16]),
+                mtu: like.mtu,
+                exchange: None,
+                keys: TokenKey::from_slice(&like.derived_key).ok(),
+                signing: SigningKey::from_bytes(&like.signing_seed),
+                peer,
+                remote: like.destination,
+                hops: 1,
+                cost: 204,
+            },
+        );
+        link.requested_at = now.mono - like.rtt;
+        link.rtt = Some(like.rtt);
+        link.rtt_reported = true;
+        link.state = LinkState::Active;
+        link.start_watchdog(now);
+        link
+    }
+
+    /// A responder's link whose round-trip time has not come yet.
+    pub fn in_handshake(requested: Now, like: &Established) -> Self {
+        let mut link = Self::established(requested, like);
+        link.state = LinkState::Handshake;
+        link.rtt = None;
+        link.rtt_reported = false;
+        link
+    }
+
+    /// Answers a request with a file: the raw body as a resource with metadata.
+    ///
+    /// # Errors
+    /// As [`Link::respond`].
+    pub fn respond_with_file(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        request: RequestId,
+        metadata: Bytes,
+        body: Bytes,
+    ) -> Result<(), LinkError> {
+        let transfer = Transfer::new(Purpose::Response(request), body);
+        self.enqueue(now, rng, Transfer { metadata: Some(metadata), ..transfer })
+    }
+
+    /// [`Link::send_resource`] without compression.
+    ///
+    /// # Errors
+    /// As [`Link::send_resource`].
+    pub fn send_resource_uncompressed(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        body: Bytes,
+    ) -> Result<(), LinkError> {
+        self.enqueue(now, rng, Transfer { compress: false, ..Transfer::new(Purpose::Plain, body) })
+    }
+
+    /// When something was last heard, which keepalives and staleness count from.
+    pub fn last_inbound(&self) -> Instant {
+        self.pulse.last_inbound
+    }
+
+    /// Ids of requests of this end that have no response yet.
+    pub fn pending_requests(&self) -> Vec<RequestId> {
+        self.requests.pending.keys().copied().collect()
+    }
+
+    /// What waits and is under way.
+    pub fn held(&self) -> Held {
+        Held {
+            queued: self.packets.len() + self.events.len() + self.jobs.len(),
+            incoming: self.incoming_windows().len(),
+            outgoing: self.transfers.outgoing_count(),
+            requests: self.requests.pending.len(),
+        }
+    }
+
+    /// Window, minimum, maximum, fast rounds and very slow rounds of every arriving resource.
+    pub fn incoming_windows(&self) -> Vec<[usize; 5]> {
+        self.transfers.windows()
+    }
+}

@@ -1,0 +1,292 @@
+//! The receiver of one segment. docs/protocol/2-link.md, sections 9.4 to 9.8.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::segment::map_hash;
+use super::window::Window;
+use super::{Advertisement, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, seconds};
+use crate::hash::ResourceHash;
+use crate::time::Instant;
+
+const FACTOR_BEFORE_FIRST_PART: f64 = 4.0;
+const FACTOR_AFTER_FIRST_PART: f64 = 2.0;
+const HASHMAP_WAIT_FACTOR: f64 = 3.5;
+const RETRY_GRACE: f64 = 0.25;
+const DELAY_PER_RETRY: f64 = 0.5;
+const EXHAUSTED: u8 = 0xff;
+
+/// What the link has to do next for an incoming segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IncomingStep {
+    /// Nothing.
+    Wait,
+    /// Send [`Incoming::next_request`].
+    Request,
+    /// All parts are here: take [`Incoming::take_stream`] and assemble.
+    Assemble,
+    /// Give it up and tell the sender.
+    Cancel,
+}
+
+/// A segment that is arriving.
+///
+/// It holds at most the advertised number of bytes, and holds a byte only once it came: memory cannot be claimed by an
+/// advertisement.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    hash: ResourceHash,
+    random: [u8; 4],
+    flags: ResourceFlags,
+    transfer_size: usize,
+    part_size: usize,
+    parts: usize,
+    /// Names of the parts known so far, from the first on; at most `parts`.
+    map: Vec<MapHash>,
+    /// The parts from the first on without a gap, joined.
+    stream: Vec<u8>,
+    contiguous: usize,
+    /// Parts after the first gap; at most one window.
+    ahead: BTreeMap<usize, Bytes>,
+    pub(crate) window: Window,
+    outstanding: usize,
+    waiting_for_map: bool,
+    retries_left: u32,
+    last_activity: Instant,
+    requested_at: Instant,
+    request_len: usize,
+    /// No part came since the last request.
+    round_is_new: bool,
+    round_bytes: usize,
+    /// Whether a rate from request to part could be measured.
+    measured: bool,
+    /// Expected rate in bits per second.
+    rate_bps: f64,
+    assembling: bool,
+}
+
+impl Incoming {
+    /// Starts to receive. `previous_window` and `rate_bps` are what the link learned before. The advertisement must have
+    /// at least one and not too many map hashes, and `part_size` must not be zero.
+    pub(crate) fn new(
+        now: Instant,
+        advertisement: Advertisement,
+        part_size: usize,
+        previous_window: Option<usize>,
+        rate_bps: f64,
+    ) -> Self {
+        Self {
+            hash: advertisement.hash,
+            random: advertisement.random,
+            flags: advertisement.flags,
+            transfer_size: advertisement.transfer_size,
+            part_size,
+            parts: advertisement.transfer_size.div_ceil(part_size.max(1)),
+            map: advertisement.map,
+            stream: Vec::new(),
+            contiguous: 0,
+            ahead: BTreeMap::new(),
+            window: Window::new(previous_window),
+            outstanding: 0,
+            waiting_for_map: false,
+            retries_left: RETRIES_MAX,
+            last_activity: now,
+            requested_at: now,
+            request_len: 0,
+            round_is_new: false,
+            round_bytes: 0,
+            measured: false,
+            rate_bps,
+            assembling: false,
+        }
+    }
+
+    pub(crate) fn random(&self) -> [u8; 4] {
+        self.random
+    }
+
+    pub(crate) fn flags(&self) -> ResourceFlags {
+        self.flags
+    }
+
+    pub(crate) fn rate_bps(&self) -> f64 {
+        self.rate_bps
+    }
+
+    pub(crate) fn transfer_size(&self) -> usize {
+        self.transfer_size
+    }
+
+    /// Bytes of the stream that are here.
+    pub(crate) fn received(&self) -> usize {
+        self.stream.len() + self.ahead.values().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Takes the joined parts after [`IncomingStep::Assemble`].
+    pub(crate) fn take_stream(&mut self) -> Vec<u8> {
+        self.assembling = true;
+        core::mem::take(&mut self.stream)
+    }
+
+    /// The plaintext that asks for the next parts. Tell with [`Incoming::requested`] when it went out.
+    pub(crate) fn next_request(&mut self) -> Vec<u8> {
+        let mut wanted = Vec::new();
+        let mut exhausted = false;
+        let end = self.contiguous.saturating_add(self.window.size).min(self.parts);
+        for index in self.contiguous..end {
+            match self.map.get(index) {
+                _ if self.ahead.contains_key(&index) => {}
+                Some(name) => wanted.push(*name),
+                None => {
+                    exhausted = true;
+                    break;
+                }
+            }
+        }
+        self.outstanding = wanted.len();
+        self.waiting_for_map = exhausted;
+        let mut out = Vec::with_capacity(37 + wanted.len() * 4);
+        if exhausted {
+            out.push(EXHAUSTED);
+            out.extend(self.map.last().unwrap_or(&[0; 4]));
+        } else {
+            out.push(0);
+        }
+        out.extend_from_slice(self.hash.as_ref());
+        out.extend_from_slice(wanted.as_flattened());
+        out
+    }
+
+    /// The request of [`Incoming::next_request`] went out as a frame of `frame_len` bytes.
+    pub(crate) fn requested(&mut self, now: Instant, frame_len: usize) {
+        self.last_activity = now;
+        self.requested_at = now;
+        self.request_len = frame_len;
+        self.round_is_new = true;
+        self.round_bytes = 0;
+    }
+
+    /// A part packet came on the link; whether it belongs here, its map hash tells.
+    pub(crate) fn handle_part(&mut self, now: Instant, part: &[u8], frame_len: usize) -> IncomingStep {
+        if self.assembling {
+            return IncomingStep::Wait;
+        }
+        self.last_activity = now;
+        self.retries_left = RETRIES_MAX;
+        if self.round_is_new {
+            self.round_is_new = false;
+            let elapsed = now.since(self.requested_at).as_secs_f64();
+            if elapsed > 0.0 {
+                self.measured = true;
+                self.window.measure((frame_len + self.request_len) as f64 / elapsed);
+            }
+        }
+        let Some(index) = self.find(part) else { return IncomingStep::Wait };
+        self.store(index, part);
+        if self.contiguous == self.parts {
+            return IncomingStep::Assemble;
+        }
+        if self.outstanding > 0 {
+            return IncomingStep::Wait;
+        }
+        self.finish_round(now);
+        if self.waiting_for_map { IncomingStep::Wait } else { IncomingStep::Request }
+    }
+
+    fn find(&self, part: &[u8]) -> Option<usize> {
+        if part.len() > self.part_size {
+            return None;
+        }
+        let name = map_hash(part, self.random);
+        let end = self.contiguous.saturating_add(self.window.size).min(self.map.len());
+        let offset = self.map.get(self.contiguous..end)?.iter().position(|known| *known == name)?;
+        Some(self.contiguous + offset).filter(|index| !self.ahead.contains_key(index))
+    }
+
+    fn store(&mut self, index: usize, part: &[u8]) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.round_bytes += part.len();
+        if index != self.contiguous {
+            self.ahead.insert(index, Bytes::copy_from_slice(part));
+            return;
+        }
+        self.stream.extend_from_slice(part);
+        self.contiguous += 1;
+        while let Some(next) = self.ahead.remove(&self.contiguous) {
+            self.stream.extend_from_slice(&next);
+            self.contiguous += 1;
+        }
+    }
+
+    fn finish_round(&mut self, now: Instant) {
+        self.window.grow();
+        let elapsed = now.since(self.requested_at).as_secs_f64();
+        if elapsed > 0.0 {
+            let rate = self.round_bytes as f64 / elapsed;
+            self.rate_bps = rate * 8.0;
+            self.window.finish_round(rate);
+        }
+    }
+
+    /// More map hashes came: `hashes` are those from number `segment * 74` on.
+    pub(crate) fn handle_map(&mut self, now: Instant, segment: u64, hashes: &[MapHash]) -> IncomingStep {
+        if self.assembling || !self.waiting_for_map {
+            return IncomingStep::Wait;
+        }
+        if hashes.is_empty() {
+            return IncomingStep::Cancel;
+        }
+        let known = usize::try_from(segment)
+            .ok()
+            .and_then(|segment| segment.checked_mul(MAP_HASHES_PER_MESSAGE))
+            .and_then(|first| self.map.len().checked_sub(first));
+        // The map has no gaps: hashes past its end wait until those between were asked for.
+        let Some(known) = known else { return IncomingStep::Wait };
+        let room = self.parts.saturating_sub(self.map.len());
+        self.map.extend(hashes.iter().skip(known).take(room));
+        self.last_activity = now;
+        self.retries_left = RETRIES_MAX;
+        self.waiting_for_map = false;
+        IncomingStep::Request
+    }
+
+    fn retries_used(&self) -> f64 {
+        f64::from(RETRIES_MAX - self.retries_left)
+    }
+
+    fn wait(&self) -> Duration {
+        let part = self.part_size as f64;
+        let rate = self.rate_bps.max(f64::MIN_POSITIVE);
+        let transfer = if self.measured {
+            let outstanding = self.outstanding as f64;
+            let map = if self.waiting_for_map || self.outstanding == 0 {
+                part * 8.0 * HASHMAP_WAIT_FACTOR / rate
+            } else {
+                0.0
+            };
+            FACTOR_AFTER_FIRST_PART * (outstanding * part * 8.0 / rate) + map
+        } else {
+            // Bytes over bits, as peers have it.
+            FACTOR_BEFORE_FIRST_PART * (3.0 * part / rate)
+        };
+        seconds(transfer + RETRY_GRACE + DELAY_PER_RETRY * self.retries_used())
+    }
+
+    /// When to call [`Incoming::handle_timeout`]; `None` while it is assembled.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        (!self.assembling).then(|| self.last_activity + self.wait())
+    }
+
+    /// The deadline passed without a part.
+    pub(crate) fn handle_timeout(&mut self) -> IncomingStep {
+        if self.retries_left == 0 {
+            return IncomingStep::Cancel;
+        }
+        self.retries_left -= 1;
+        self.window.shrink();
+        self.waiting_for_map = false;
+        IncomingStep::Request
+    }
+}
