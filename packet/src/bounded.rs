@@ -73,6 +73,18 @@ impl<K: Ord + Clone, V> Bounded<K, V> {
         Some(value)
     }
 
+    /// Takes out the entry that was inserted or refreshed longest ago, if `condition` holds for it. Not counted as evicted.
+    pub fn pop_oldest_if(&mut self, condition: impl FnOnce(&K, &V) -> bool) -> Option<(K, V)> {
+        let oldest = self.order.first_entry()?;
+        let (_, value) = self.entries.get(oldest.get())?;
+        if !condition(oldest.get(), value) {
+            return None;
+        }
+        let key = oldest.remove();
+        let (_, value) = self.entries.remove(&key)?;
+        Some((key, value))
+    }
+
     /// Keeps the entries for which `keep` says yes.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         let order = &mut self.order;
@@ -124,6 +136,16 @@ mod tests {
         assert_eq!(table.insert('c', 3), Some(('b', 2)));
         assert_eq!((table.len(), table.evicted()), (2, 1));
         assert!(table.contains_key(&'a'));
+    }
+
+    #[test]
+    fn the_oldest_entry_is_taken_only_if_asked_for() {
+        let mut table = Bounded::new(2);
+        table.insert('a', 1);
+        table.insert('b', 2);
+        assert_eq!(table.pop_oldest_if(|_, value| *value > 1), None);
+        assert_eq!(table.pop_oldest_if(|_, value| *value == 1), Some(('a', 1)));
+        assert_eq!((table.len(), table.evicted()), (1, 0));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::announce::{AnnounceRef, InvalidAnnounce};
-use crate::hash::PacketHash;
+use crate::hash::{LinkId, PacketHash};
+use crate::link::{LinkJob, LinkJobResult};
 use crate::wire::PacketRef;
 
 /// Work the stack wants done. Opaque: [`Job::run`] it anywhere and hand the result back as
@@ -22,11 +23,13 @@ pub(crate) type AnnounceKey = (PacketHash, bool);
 #[derive(Debug)]
 pub(crate) enum Work {
     VerifyAnnounce { key: AnnounceKey, frame: Bytes },
+    Link { link: LinkId, job: LinkJob },
 }
 
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Announce { key: AnnounceKey, verdict: Result<(), InvalidAnnounce> },
+    Link { link: LinkId, result: LinkJobResult },
 }
 
 impl Job {
@@ -34,6 +37,7 @@ impl Job {
     pub fn run(self) -> JobResult {
         JobResult(match self.0 {
             Work::VerifyAnnounce { key, frame } => Outcome::Announce { key, verdict: verify_announce(&frame) },
+            Work::Link { link, job } => Outcome::Link { link, result: job.run() },
         })
     }
 }

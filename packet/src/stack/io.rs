@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::hash::{DestinationHash, IdentityHash, LinkId, PacketHash, RequestId};
+use crate::hash::{DestinationHash, IdentityHash, LinkId, PacketHash, RequestId, ResourceHash};
 use crate::time::UnixTime;
 
 /// An interface, named by the shell. Ids are never reused while a node runs.
@@ -81,6 +81,7 @@ pub enum Input<'a> {
 }
 
 /// What the stack wants done.
+#[expect(clippy::large_enum_variant, reason = "outputs are few and taken at once; a box each would cost more")]
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
@@ -249,6 +250,15 @@ pub enum Event {
         request: RequestId,
         /// One MessagePack value, or why there is none.
         response: Result<Bytes, RequestError>,
+    },
+    /// A resource outside requests ended on a link.
+    LinkResource {
+        /// Which link.
+        link: LinkId,
+        /// Which resource.
+        resource: ResourceHash,
+        /// How.
+        outcome: crate::link::ResourceOutcome,
     },
     /// Data arrived on a link.
     LinkData {

@@ -1,7 +1,379 @@
 //! The machine that routes: interfaces, paths, announces, forwarding, links. docs/protocol/1-core.md, sections 3 to 5.
+//!
+//! One [`Stack`] is one node. Feed it [`Input`]s, then drain [`Stack::poll_output`]; pull frames with
+//! [`Stack::poll_transmit`] when a driver has room and work with [`Stack::poll_job`] when a processor has time.
 
+mod announces;
+mod burst;
+mod config;
+mod egress;
+mod forward;
+mod inbound;
+mod interface;
 mod io;
+mod links;
+mod local;
+mod path;
+mod path_requests;
+mod receipts;
+mod relay;
+mod requests_wire;
+mod seen;
+mod sending;
+mod stats;
 
-pub use io::{
-    Event, Input, InterfaceId, InterfaceProfile, LinkCloseReason, Mode, Output, PathRecord, RequestError, Role, Transmit,
+use core::fmt;
+use std::collections::{BTreeMap, VecDeque};
+
+use rand_core::CryptoRng;
+
+pub use announces::{
+    AnnounceError, HELD_RELEASE_INTERVAL, REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX,
 };
+pub use burst::{
+    ANNOUNCE_BURST_HZ, BURST_HOLD, BURST_PENALTY, BURST_SAMPLES_MIN, FREQUENCY_DECAY, FREQUENCY_SAMPLES, INTERFACE_NEW,
+    PATH_REQUEST_BURST_HZ,
+};
+pub use config::{Capacities, Footprint, StackConfig};
+pub use forward::REVERSE_LIFETIME;
+pub use interface::{PATH_LIFETIME, PATH_LIFETIME_ACCESS_POINT, PATH_LIFETIME_ROAMING};
+pub use io::{
+    Event, Input, InterfaceId, InterfaceProfile, LinkCloseReason, Mode, Output, PathRecord, RequestError, Role,
+    Transmit,
+};
+pub use links::LinkRef;
+pub use local::{Destination, ProofStrategy, RegisterError};
+pub use path::{Path, RANDOM_HASHES_MAX};
+pub use path_requests::{
+    BITRATE_MIN, DISCOVERY_TIMEOUT, IN_FLIGHT_LIFETIME, QUEUED_REQUEST_INTERVAL, QUEUED_REQUESTS_MAX,
+    REQUEST_INTERVAL_MIN, RESPONSE_GRACE, RESPONSE_GRACE_ROAMING,
+};
+pub use receipts::{HOPS_UNKNOWN, PER_HOP_TIMEOUT};
+pub use relay::{RELAY_LIFETIME, RelayedLink};
+pub use requests_wire::{PathRequestRef, path_request_destination};
+pub use sending::SendError;
+pub use stats::{DropReason, InterfaceStats, Stats};
+
+use announces::{Admission, Known, Rebroadcast};
+use egress::{Class, Queued};
+use forward::Reverse;
+use interface::Interface;
+use links::LinkSlot;
+use local::Local;
+use path::PathEntry;
+use path_requests::{QueuedRequest, Waiting};
+use receipts::Receipt;
+use relay::Relay;
+use seen::Seen;
+
+use crate::bounded::Bounded;
+use crate::hash::{DestinationHash, IdentityHash, LinkId};
+use crate::identity::PublicIdentity;
+use crate::job::{Job, Outcome, Work};
+use crate::link::LinkJob;
+use crate::time::{Instant, Now, UnixTime};
+use crate::timers::Timers;
+
+/// How long after an interface went down its paths and ways back are kept, in case it returns.
+/// docs/protocol/1-core.md, section 5.12.
+pub const INTERFACE_LINGER: core::time::Duration = core::time::Duration::from_secs(5);
+
+/// What has a deadline. At one instant they come in this order: a path response goes out before the rebroadcast that
+/// waited for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    Response(DestinationHash, InterfaceId),
+    Rebroadcast(DestinationHash),
+    Path(DestinationHash),
+    Receipt([u8; 16]),
+    Relay(LinkId),
+    Link(LinkId),
+    Ingress(InterfaceId),
+    InterfaceGone(InterfaceId),
+    QueuedRequest,
+}
+
+/// What a stack is given back after a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Records from [`Output::Persist`]. They say who is who; the way is asked for anew, since interfaces may have changed.
+    pub paths: Vec<PathRecord>,
+    /// What [`Stack::last_emission`] said last. Announces will be dated later, whatever the clock says: peers ignore a node
+    /// whose clock went back.
+    pub last_emission: UnixTime,
+}
+
+/// A routing node without I/O.
+pub struct Stack {
+    config: StackConfig,
+    transport_id: IdentityHash,
+    path_request_destination: DestinationHash,
+    rng: Box<dyn CryptoRng + Send>,
+    interfaces: BTreeMap<InterfaceId, Interface>,
+    locals: BTreeMap<DestinationHash, Local>,
+    known: Bounded<DestinationHash, Known>,
+    paths: Bounded<DestinationHash, PathEntry>,
+    packet_hashes: Seen<[u8; 16]>,
+    admission: Admission,
+    rebroadcasts: Bounded<DestinationHash, Rebroadcast>,
+    responses: BTreeMap<(DestinationHash, InterfaceId), Instant>,
+    reverse: Bounded<[u8; 16], Reverse>,
+    relays: Bounded<LinkId, Relay>,
+    links: BTreeMap<LinkId, LinkSlot>,
+    link_jobs: VecDeque<(LinkId, LinkJob)>,
+    receipts: Bounded<[u8; 16], Receipt>,
+    tags: Seen<[u8; 16]>,
+    in_flight: Bounded<DestinationHash, Instant>,
+    waiting: Bounded<DestinationHash, Waiting>,
+    requested: Bounded<DestinationHash, Instant>,
+    queued_requests: VecDeque<QueuedRequest>,
+    last_emission: UnixTime,
+    timers: Timers<TimerKey>,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("transport_id", &self.transport_id)
+            .field("interfaces", &self.interfaces.len())
+            .field("paths", &self.paths.len())
+            .field("links", &self.links.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stack {
+    /// A stack without interfaces. All its randomness comes from `rng`.
+    pub fn new(config: StackConfig, rng: Box<dyn CryptoRng + Send>) -> Self {
+        let sizes = &config.capacities;
+        Self {
+            transport_id: config.identity.hash(),
+            path_request_destination: path_request_destination(),
+            rng,
+            interfaces: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            known: Bounded::new(sizes.known),
+            paths: Bounded::new(sizes.paths),
+            packet_hashes: Seen::new(sizes.packet_hashes),
+            admission: Admission::new(sizes.admission),
+            rebroadcasts: Bounded::new(sizes.rebroadcasts),
+            responses: BTreeMap::new(),
+            reverse: Bounded::new(sizes.reverse),
+            relays: Bounded::new(sizes.relays),
+            links: BTreeMap::new(),
+            link_jobs: VecDeque::new(),
+            receipts: Bounded::new(sizes.receipts),
+            tags: Seen::new(sizes.tags),
+            in_flight: Bounded::new(sizes.path_requests),
+            waiting: Bounded::new(sizes.path_requests),
+            requested: Bounded::new(sizes.path_requests),
+            queued_requests: VecDeque::new(),
+            last_emission: UnixTime::default(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Takes back what an earlier run of this node knew. Records that do not parse are skipped; their signatures were
+    /// checked before they were stored and are not checked again.
+    pub fn restore(&mut self, saved: Snapshot) {
+        self.last_emission = self.last_emission.max(saved.last_emission);
+        for record in saved.paths {
+            self.restore_known(&record);
+        }
+    }
+
+    /// Takes one input. Nothing a peer sends makes it fail; drain [`Stack::poll_output`] afterwards.
+    pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Frame { on, bytes } => self.handle_frame(now, on, bytes),
+            Input::InterfaceUp { id, profile } => self.interface_up(now, id, profile),
+            Input::InterfaceDown { id } => self.interface_down(now, id),
+            Input::JobDone(result) => match result.0 {
+                Outcome::Announce { key, verdict } => self.announce_checked(now, key, verdict),
+                Outcome::Link { link, result } => self.link_job_done(now, link, result),
+            },
+            Input::Timeout => self.handle_timeout(now),
+        }
+    }
+
+    /// The next thing to do or to know. Call until `None` after every input and every call that changes the stack.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The most urgent frame for an interface. Call when its driver has room, until `None`; again after
+    /// [`Output::Ready`].
+    pub fn poll_transmit(&mut self, _now: Now, on: InterfaceId) -> Option<Transmit> {
+        let frame = self.interfaces.get_mut(&on)?.egress.pop()?;
+        let stats = self.stats.interfaces.entry(on).or_default();
+        stats.sent_frames += 1;
+        stats.sent_bytes += u64::try_from(frame.len()).unwrap_or_default();
+        Some(Transmit { frame })
+    }
+
+    /// The next piece of work. Call when a processor has time, after any input; its result comes back as
+    /// [`Input::JobDone`].
+    pub fn poll_job(&mut self) -> Option<Job> {
+        if let Some((link, job)) = self.link_jobs.pop_front() {
+            return Some(Job(Work::Link { link, job }));
+        }
+        let (key, frame) = self.admission.next()?;
+        Some(Job(Work::VerifyAnnounce { key, frame }))
+    }
+
+    /// When to hand in [`Input::Timeout`]; changes with every input and call.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// All paths that can be used now, by destination.
+    pub fn paths(&self) -> impl Iterator<Item = Path> {
+        self.paths
+            .iter()
+            .filter(|(_, path)| self.interfaces.contains_key(&path.on))
+            .map(|(destination, path)| path.view(*destination))
+    }
+
+    /// The path to a destination, when one is known that can be used now.
+    pub fn path(&self, to: DestinationHash) -> Option<Path> {
+        self.route(to).map(|path| path.view(to))
+    }
+
+    /// Whose destination this is: heard in an announce, or of this node.
+    pub fn identity_of(&self, destination: DestinationHash) -> Option<&PublicIdentity> {
+        let heard = self.known.get(&destination).map(|known| &known.identity);
+        heard.or_else(|| self.locals.get(&destination).map(|local| local.destination.identity.public()))
+    }
+
+    /// App data of the last announce heard of a destination, empty when there was none.
+    pub fn app_data_of(&self, destination: DestinationHash) -> Option<&[u8]> {
+        self.known.get(&destination).map(|known| known.app_data.as_ref())
+    }
+
+    /// The date of the newest announce this node made; to be kept across restarts and given to [`Stack::restore`].
+    pub fn last_emission(&self) -> UnixTime {
+        self.last_emission
+    }
+
+    /// The hash that names this node as next hop.
+    pub fn transport_id(&self) -> IdentityHash {
+        self.transport_id
+    }
+
+    fn interface_up(&mut self, now: Now, id: InterfaceId, profile: InterfaceProfile) {
+        self.timers.clear(TimerKey::InterfaceGone(id));
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.profile = profile;
+            return;
+        }
+        self.interfaces.insert(id, Interface::new(profile, now.mono, self.config.capacities.queue));
+    }
+
+    fn interface_down(&mut self, now: Now, id: InterfaceId) {
+        if self.interfaces.remove(&id).is_none() {
+            return;
+        }
+        self.timers.clear(TimerKey::Ingress(id));
+        self.timers.set(TimerKey::InterfaceGone(id), now.mono + INTERFACE_LINGER);
+        self.abandon_links(now, id);
+    }
+
+    /// Nothing leads over this interface any more. docs/protocol/1-core.md, sections 5.2, 5.4, 5.5.
+    fn interface_gone(&mut self, id: InterfaceId) {
+        let lost: Vec<_> = self.paths.iter().filter(|(_, path)| path.on == id).map(|(to, _)| *to).collect();
+        for destination in lost {
+            self.drop_path(destination);
+        }
+        self.reverse.retain(|_, way| way.received != id && way.sent != id);
+        let timers = &mut self.timers;
+        self.relays.retain(|link, relay| {
+            let stays = relay.received != id && relay.sent != id;
+            if !stays {
+                timers.clear(TimerKey::Relay(*link));
+            }
+            stays
+        });
+        self.responses.retain(|(destination, on), _| {
+            let stays = *on != id;
+            if !stays {
+                timers.clear(TimerKey::Response(*destination, *on));
+            }
+            stays
+        });
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some(key) = self.timers.pop_due(now.mono) {
+            match key {
+                TimerKey::Response(destination, on) => self.send_response(now, destination, on),
+                TimerKey::Rebroadcast(destination) => self.rebroadcast(now, destination),
+                TimerKey::Path(destination) => self.path_timeout(now, destination),
+                TimerKey::Receipt(packet) => self.receipt_timeout(packet),
+                TimerKey::Relay(link) => self.relay_timeout(now, link),
+                TimerKey::Link(link) => self.link_timeout(now, link),
+                TimerKey::Ingress(on) => self.ingress_timeout(now, on),
+                TimerKey::InterfaceGone(id) => self.interface_gone(id),
+                TimerKey::QueuedRequest => self.send_queued_request(now),
+            }
+        }
+    }
+
+    /// The path to a destination, when its interface is up.
+    fn route(&self, to: DestinationHash) -> Option<&PathEntry> {
+        self.paths.get(&to).filter(|path| self.interfaces.contains_key(&path.on))
+    }
+
+    fn drop_path(&mut self, destination: DestinationHash) {
+        if self.paths.remove(&destination).is_some() {
+            self.timers.clear(TimerKey::Path(destination));
+            self.event(Event::PathChanged { destination, hops: None });
+        }
+    }
+
+    /// A path goes when it was not used for the lifetime of its interface's mode. The deadline was set when it was learned
+    /// and moves only here, so that use costs nothing.
+    fn path_timeout(&mut self, now: Now, destination: DestinationHash) {
+        let Some(path) = self.paths.get(&destination) else { return };
+        let mode = self.interfaces.get(&path.on).map_or(Mode::Full, |interface| interface.profile.mode);
+        let last = path.used + mode.path_lifetime();
+        if now.mono > last {
+            self.drop_path(destination);
+        } else {
+            self.timers.set(TimerKey::Path(destination), last + core::time::Duration::from_micros(1));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn drop_frame(&mut self, on: InterfaceId, reason: DropReason) {
+        tracing::trace!(?on, ?reason, "frame dropped");
+        *self.stats.drops.entry(reason).or_default() += 1;
+        if self.interfaces.contains_key(&on) {
+            self.stats.interfaces.entry(on).or_default().dropped_frames += 1;
+        }
+    }
+
+    /// Puts a frame into an interface's queue.
+    fn transmit(&mut self, on: InterfaceId, class: Class, frame: bytes::Bytes) {
+        let Some(interface) = self.interfaces.get_mut(&on) else { return };
+        match interface.egress.push(class, frame) {
+            Queued::First => self.outputs.push_back(Output::Ready(on)),
+            Queued::Behind => {}
+            Queued::InPlaceOfOldest | Queued::Refused => {
+                *self.stats.drops.entry(DropReason::QueueFull).or_default() += 1;
+            }
+        }
+    }
+}

@@ -193,6 +193,12 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Hash of the packet, the same on every hop. docs/protocol/1-core.md, section 3.4.
+    pub fn hash(&self) -> PacketHash {
+        let flags = self.flags.invariant().0;
+        PacketHash::new(sha256(&[&[flags], self.destination.as_ref(), &[self.context.0], &self.data]))
+    }
+
     /// The frame.
     pub fn encode(&self) -> Bytes {
         let flags = if self.transport_id.is_some() { self.flags.in_transport() } else { self.flags };

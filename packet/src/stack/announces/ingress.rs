@@ -1,0 +1,71 @@
+//! Holding announces back while an interface bursts. docs/protocol/1-core.md, section 4.7.
+
+use core::time::Duration;
+
+use super::Valid;
+use crate::stack::burst::BURST_PENALTY;
+use crate::stack::interface::Held;
+use crate::stack::{DropReason, InterfaceId, Stack, TimerKey};
+use crate::time::Now;
+
+/// Time between two looks at a bursting interface, and between two announces released from it.
+pub const HELD_RELEASE_INTERVAL: Duration = Duration::from_secs(5);
+/// An announce that has come this far (after counting up) is not held.
+const HELD_HOPS_LIMIT: u8 = 127;
+
+impl Stack {
+    /// Counts a valid announce, and holds it back if its interface bursts and nobody waits for it. Says whether it did.
+    pub(super) fn hold_back(&mut self, now: Now, valid: &Valid<'_>) -> bool {
+        let destination = valid.announce.destination;
+        let expected = self.paths.contains_key(&destination)
+            || self.requested_since(now, destination).is_some()
+            || self.is_awaited(now, destination);
+        let Some(interface) = self.interfaces.get_mut(&valid.on) else { return true };
+        interface.announces.count(now.mono);
+        if expected || !interface.profile.ingress_control {
+            return false;
+        }
+        let before = interface.announces.active_since();
+        if !interface.announces.limits(interface.up_since, now.mono) {
+            return false;
+        }
+        let since = interface.announces.active_since();
+        if let Some(since) = since.filter(|_| since != before) {
+            interface.release_after = since + BURST_PENALTY;
+        }
+        let room = interface.held.len() < self.config.capacities.held || interface.held.contains_key(&destination);
+        let holds = room && valid.hops < HELD_HOPS_LIMIT;
+        if holds {
+            interface.held.insert(destination, Held { frame: valid.frame.clone(), hops: valid.hops });
+        }
+        self.timers.set(TimerKey::Ingress(valid.on), now.mono + HELD_RELEASE_INTERVAL);
+        if !holds {
+            self.drop_frame(valid.on, DropReason::BurstFull);
+        }
+        true
+    }
+
+    /// Looks at a bursting interface again, and releases one held announce when it has calmed down.
+    pub(in crate::stack) fn ingress_timeout(&mut self, now: Now, on: InterfaceId) {
+        let Some(interface) = self.interfaces.get_mut(&on) else { return };
+        if interface.announces.is_active() {
+            interface.announces.limits(interface.up_since, now.mono);
+        }
+        let calm = interface.announces.is_calm(interface.up_since, now.mono);
+        let mut released = None;
+        if calm && now.mono >= interface.release_after {
+            let nearest = interface.held.iter().min_by_key(|(_, held)| held.hops).map(|(destination, _)| *destination);
+            released = nearest.and_then(|destination| interface.held.remove(&destination));
+        }
+        if released.is_some() {
+            interface.release_after = now.mono + HELD_RELEASE_INTERVAL;
+        }
+        if interface.announces.is_active() || !interface.held.is_empty() {
+            self.timers.set(TimerKey::Ingress(on), now.mono + HELD_RELEASE_INTERVAL);
+        }
+        if let Some(held) = released {
+            // Its signature was checked when it came; it is counted again and may be held again.
+            self.announce_valid(now, on, &held.frame);
+        }
+    }
+}

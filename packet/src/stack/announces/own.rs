@@ -1,0 +1,90 @@
+//! Announcing the destinations of this node. docs/protocol/1-core.md, sections 4.1 and 4.2.
+
+use bytes::Bytes;
+use rand_core::Rng;
+
+use crate::announce::{AppDataTooLarge, RandomHash, announce};
+use crate::hash::DestinationHash;
+use crate::stack::egress::Class;
+use crate::stack::{InterfaceId, Stack};
+use crate::time::{Now, UnixTime};
+use crate::wire::{Context, Packet};
+
+/// Why nothing was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnnounceError {
+    /// Only registered destinations announce.
+    #[error("{0} is not a destination of this node")]
+    NotRegistered(DestinationHash),
+    /// Relays could not carry it.
+    #[error(transparent)]
+    TooLarge(#[from] AppDataTooLarge),
+}
+
+impl Stack {
+    /// Announces a destination of this node on every interface but access points. `app_data` is kept, to answer path
+    /// requests with.
+    ///
+    /// Every announce is dated later than the one before, if need be later than the clock says.
+    ///
+    /// # Errors
+    /// When the destination is not registered or the app data is so long that no relay could carry the announce.
+    pub fn announce(&mut self, now: Now, from: DestinationHash, app_data: &[u8]) -> Result<(), AnnounceError> {
+        let packet = self.make_announce(now, from, Some(app_data), Context::NONE)?;
+        let frame = self.as_own(packet).encode();
+        let carriers = self.interfaces.iter().filter(|(_, interface)| interface.profile.mode.carries_own_announces());
+        let targets: Vec<_> = carriers.map(|(id, _)| *id).collect();
+        for id in targets {
+            self.transmit(id, Class::Announce, frame.clone());
+        }
+        Ok(())
+    }
+
+    /// Answers a path request for a destination of this node, on the interface that asked only.
+    ///
+    /// Whoever asks often gets the same announce again within a second: otherwise asking would push the date of our
+    /// announces ahead of the clock.
+    pub(in crate::stack) fn answer_for_local(&mut self, now: Now, destination: DestinationHash, on: InterfaceId) {
+        let recent = self.locals.get(&destination).and_then(|local| local.announced.clone());
+        let packet = match recent {
+            Some(packet) if packet.0 >= now.unix => Ok(packet.1),
+            _ => self.make_announce(now, destination, None, Context::PATH_RESPONSE),
+        };
+        if let Ok(packet) = packet {
+            let frame = self.as_own(Packet { context: Context::PATH_RESPONSE, ..packet }).encode();
+            self.transmit(on, Class::PathRequest, frame);
+        }
+    }
+
+    fn make_announce(
+        &mut self,
+        now: Now,
+        from: DestinationHash,
+        app_data: Option<&[u8]>,
+        context: Context,
+    ) -> Result<Packet, AnnounceError> {
+        let local = self.locals.get_mut(&from).ok_or(AnnounceError::NotRegistered(from))?;
+        let emitted = now.unix.max(UnixTime(self.last_emission.0.saturating_add(1)));
+        let mut random = [0; 5];
+        self.rng.fill_bytes(&mut random);
+        let destination = &local.destination;
+        let random = RandomHash::new(random, emitted);
+        let data = app_data.unwrap_or(&destination.app_data);
+        let packet = announce(&destination.identity, destination.name.hash(), random, None, data, context)?;
+        if let Some(app_data) = app_data {
+            local.destination.app_data = Bytes::copy_from_slice(app_data);
+        }
+        local.announced = Some((emitted, packet.clone()));
+        self.last_emission = emitted;
+        Ok(packet)
+    }
+
+    /// With a local hops delta, announces leave as if this node only carried them. docs/protocol/1-core.md, section 5.9.
+    fn as_own(&self, packet: Packet) -> Packet {
+        match self.config.local_hops_delta {
+            0 => packet,
+            hops => Packet { hops, transport_id: Some(self.transport_id), ..packet },
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Passing announces on. docs/protocol/1-core.md, sections 4.4 and 4.5.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::Valid;
+use crate::hash::DestinationHash;
+use crate::stack::egress::Class;
+use crate::stack::{InterfaceId, Stack, TimerKey};
+use crate::time::{Instant, Now};
+use crate::wire::{Context, DestinationKind, Flags, HOPS_LIMIT, MTU, Packet, PacketKind, PacketRef, layout};
+
+/// The first rebroadcast comes at a random time within this window.
+pub const REBROADCAST_WINDOW: Duration = Duration::from_millis(500);
+/// Time between rebroadcasts, beside the window.
+pub const REBROADCAST_GRACE: Duration = Duration::from_secs(5);
+/// How often an announce is sent on.
+pub const REBROADCASTS: u8 = 2;
+/// Neighbours heard to send the same announce on, after which this node need not repeat it.
+pub const REBROADCASTS_HEARD_MAX: u8 = 2;
+
+/// An announce that is being passed on.
+#[derive(Debug)]
+pub(in crate::stack) struct Rebroadcast {
+    frame: Bytes,
+    due: Instant,
+    sent: u8,
+    heard: u8,
+    hops: u8,
+}
+
+impl Stack {
+    /// A neighbour may have passed on what this node passes on too: then once may be enough.
+    pub(super) fn note_rebroadcast(&mut self, now: Now, valid: &Valid<'_>) {
+        let destination = valid.announce.destination;
+        if valid.packet.transport_id().is_none() {
+            return;
+        }
+        let Some(entry) = self.rebroadcasts.get_mut(&destination) else { return };
+        let at_our_level = valid.packet.hops() == entry.hops;
+        let passed_on = valid.packet.hops() == entry.hops.saturating_add(1);
+        if at_our_level {
+            entry.heard = entry.heard.saturating_add(1);
+        }
+        let enough = at_our_level && entry.heard >= REBROADCASTS_HEARD_MAX;
+        if entry.sent > 0 && (enough || (passed_on && now.mono < entry.due)) {
+            self.rebroadcasts.remove(&destination);
+            self.timers.clear(TimerKey::Rebroadcast(destination));
+        }
+    }
+
+    pub(super) fn schedule_rebroadcast(&mut self, now: Now, valid: &Valid<'_>) {
+        if !self.config.transport_enabled || valid.hops >= HOPS_LIMIT {
+            return;
+        }
+        let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::NONE) else { return };
+        let destination = valid.announce.destination;
+        let due = now.mono + random_below(&mut *self.rng, REBROADCAST_WINDOW);
+        let entry = Rebroadcast { frame, due, sent: 0, heard: 0, hops: valid.hops };
+        if let Some((evicted, _)) = self.rebroadcasts.insert(destination, entry) {
+            self.timers.clear(TimerKey::Rebroadcast(evicted));
+        }
+        self.timers.set(TimerKey::Rebroadcast(destination), due);
+    }
+
+    /// The announce with this node as next hop; `None` when it would exceed the MTU, so that only direct neighbours hear it.
+    pub(in crate::stack) fn relayed_frame(&self, announce: &Bytes, hops: u8, context: Context) -> Option<Bytes> {
+        let packet = PacketRef::parse(announce).ok()?;
+        if layout::HEADER_2_LEN + packet.data().len() > MTU {
+            return None;
+        }
+        let flags = Flags::new(DestinationKind::Single, PacketKind::Announce);
+        let relayed = Packet {
+            flags: if packet.flags().context_flag() { flags.with_context_flag() } else { flags },
+            hops,
+            transport_id: Some(self.transport_id),
+            destination: packet.destination(),
+            context,
+            data: announce.slice_ref(packet.data()),
+        };
+        Some(relayed.encode())
+    }
+
+    pub(in crate::stack) fn rebroadcast(&mut self, now: Now, destination: DestinationHash) {
+        if let Some(response) = self.last_response_due(destination) {
+            // Whoever asked is answered first.
+            self.timers.set(TimerKey::Rebroadcast(destination), response);
+            return;
+        }
+        let source = self.paths.get(&destination).map(|path| path.on);
+        let Some(entry) = self.rebroadcasts.get_mut(&destination) else { return };
+        entry.sent = entry.sent.saturating_add(1);
+        entry.due = now.mono + REBROADCAST_GRACE + REBROADCAST_WINDOW;
+        let (frame, due, done) = (entry.frame.clone(), entry.due, entry.sent >= REBROADCASTS);
+        if done {
+            self.rebroadcasts.remove(&destination);
+        } else {
+            self.timers.set(TimerKey::Rebroadcast(destination), due);
+        }
+        self.transmit_announce(source, &frame);
+    }
+
+    /// Sends an announce learned on `source` wherever the modes allow, also back where it came from: neighbours need to
+    /// hear that it was passed on.
+    fn transmit_announce(&mut self, source: Option<InterfaceId>, frame: &Bytes) {
+        let mode_of = |id| self.interfaces.get(&id).map(|interface| interface.profile.mode);
+        let Some(source) = source.and_then(mode_of) else { return };
+        let targets: Vec<_> = self
+            .interfaces
+            .iter()
+            .filter(|(_, interface)| interface.profile.mode.carries_announces_of(source))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in targets {
+            self.transmit(id, Class::Announce, frame.clone());
+        }
+    }
+}
+
+/// A random time from zero up to `limit`.
+fn random_below(rng: &mut dyn rand_core::CryptoRng, limit: Duration) -> Duration {
+    let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros((u64::from(rng.next_u32()) * limit) >> u32::BITS)
+}

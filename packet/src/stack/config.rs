@@ -1,0 +1,141 @@
+//! What a stack is told at its start, and how large its tables may grow.
+
+use std::collections::BTreeSet;
+
+use crate::hash::IdentityHash;
+use crate::identity::Identity;
+use crate::proof::ProofForm;
+
+/// How much memory a node may use for what others make it remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Footprint {
+    /// A router or a single-board computer: about 1 MB with every table full.
+    Tiny,
+    /// A laptop: about 8 MB with every table full.
+    #[default]
+    Standard,
+    /// A transport node that carries others' traffic all day: about 150 MB with every table full.
+    Hub,
+}
+
+/// Capacities of the tables, in entries. Every table states what leaves when it is full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capacities {
+    /// Known destinations: key, app data, ratchet. The one announced or used longest ago leaves.
+    pub known: usize,
+    /// Paths. The one announced or used longest ago leaves.
+    pub paths: usize,
+    /// Announces waiting to be sent again. The one heard longest ago leaves.
+    pub rebroadcasts: usize,
+    /// Path responses waiting to be sent. A further one is not made.
+    pub responses: usize,
+    /// Ways back for proofs. The oldest leaves.
+    pub reverse: usize,
+    /// Links carried for others. The one used longest ago leaves.
+    pub relays: usize,
+    /// Links of this node. A further one is refused.
+    pub links: usize,
+    /// Path requests of each kind: in flight, waiting for discovery, made by this node. The oldest leaves.
+    pub path_requests: usize,
+    /// Tags of path requests in one of two generations; the older generation is forgotten as a whole.
+    pub tags: usize,
+    /// Packet hashes in one of two generations; the older generation is forgotten as a whole. The reference keeps 500000,
+    /// which alone would take more than the 30 MB that a whole node may have at rest.
+    pub packet_hashes: usize,
+    /// Packets of this node waiting for their proof. The oldest counts as undelivered.
+    pub receipts: usize,
+    /// Announces waiting for their signature to be checked. A further one is dropped.
+    pub admission: usize,
+    /// Announces held back on one interface while it bursts. A further destination is not held.
+    pub held: usize,
+    /// Frames waiting in one interface's queue, for each class.
+    pub queue: usize,
+}
+
+impl Capacities {
+    /// The capacities of a footprint.
+    pub const fn of(footprint: Footprint) -> Self {
+        match footprint {
+            Footprint::Tiny => Self {
+                known: 256,
+                paths: 256,
+                rebroadcasts: 128,
+                responses: 64,
+                reverse: 512,
+                relays: 64,
+                links: 32,
+                path_requests: 128,
+                tags: 512,
+                packet_hashes: 4096,
+                receipts: 128,
+                admission: 32,
+                held: 64,
+                queue: 128,
+            },
+            Footprint::Standard => Self {
+                known: 4096,
+                paths: 4096,
+                rebroadcasts: 1024,
+                responses: 256,
+                reverse: 4096,
+                relays: 1024,
+                links: 256,
+                path_requests: 1024,
+                tags: 4096,
+                packet_hashes: 32768,
+                receipts: 1024,
+                admission: 256,
+                held: 256,
+                queue: 256,
+            },
+            Footprint::Hub => Self {
+                known: 65536,
+                paths: 65536,
+                rebroadcasts: 8192,
+                responses: 1024,
+                reverse: 65536,
+                relays: 16384,
+                links: 1024,
+                path_requests: 4096,
+                tags: 16000,
+                packet_hashes: 500_000,
+                receipts: 1024,
+                admission: 1024,
+                held: 256,
+                queue: 512,
+            },
+        }
+    }
+}
+
+/// What a [`Stack`](super::Stack) is told at its start.
+#[derive(Debug, Clone)]
+pub struct StackConfig {
+    /// Whether this node carries packets and answers path requests for others. Off by default.
+    pub transport_enabled: bool,
+    /// Transport identity: its hash names this node as next hop. docs/protocol/1-core.md, section 5.1.
+    pub identity: Identity,
+    /// Hop byte of own packets: 0, or 2 to 7 to hide that they start here. docs/protocol/1-core.md, section 5.9.
+    pub local_hops_delta: u8,
+    /// Identities whose announces are dropped and who may not identify on links. docs/protocol/1-core.md, section 4.9.
+    pub blackhole: BTreeSet<IdentityHash>,
+    /// Form of the proofs this node makes; both forms are always accepted.
+    pub proof_form: ProofForm,
+    /// Sizes of the tables.
+    pub capacities: Capacities,
+}
+
+impl StackConfig {
+    /// Defaults for a node with this transport identity: a leaf, on a laptop.
+    pub const fn new(identity: Identity) -> Self {
+        Self {
+            transport_enabled: false,
+            identity,
+            local_hops_delta: 0,
+            blackhole: BTreeSet::new(),
+            proof_form: ProofForm::Implicit,
+            capacities: Capacities::of(Footprint::Standard),
+        }
+    }
+}

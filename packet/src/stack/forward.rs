@@ -1,0 +1,75 @@
+//! Carrying packets for others. docs/protocol/1-core.md, section 5.4.
+
+use core::time::Duration;
+
+use super::egress::Class;
+use super::inbound::Arrived;
+use super::{DropReason, InterfaceId, Stack};
+use crate::time::{Instant, Now};
+use crate::wire::PacketKind;
+
+/// How long the way back for a proof is kept.
+pub const REVERSE_LIFETIME: Duration = Duration::from_secs(480);
+
+/// The way a proof goes back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reverse {
+    pub(super) received: InterfaceId,
+    pub(super) sent: InterfaceId,
+    pub(super) at: Instant,
+}
+
+impl Stack {
+    /// Carries on a packet that names this node as its next hop.
+    pub(super) fn forward(&mut self, now: Now, arrived: &Arrived<'_>) {
+        if !self.config.transport_enabled {
+            return self.drop_frame(arrived.on, DropReason::NotAddressed);
+        }
+        if arrived.packet.flags().packet() == PacketKind::LinkRequest {
+            return self.forward_link_request(now, arrived);
+        }
+        let packet = &arrived.packet;
+        let Some(path) = self.route(packet.destination()) else {
+            return self.drop_frame(arrived.on, DropReason::NoPath);
+        };
+        let (to, hops, next_hop) = (path.on, path.hops, path.next_hop);
+        let frame = if hops > 1 {
+            packet.readdressed(packet.flags(), arrived.hops, Some(next_hop))
+        } else {
+            packet.readdressed(packet.flags().invariant(), arrived.hops, None)
+        };
+        self.touch_path(now, arrived);
+        while self.reverse.pop_oldest_if(|_, way| now.mono > way.at + REVERSE_LIFETIME).is_some() {}
+        self.reverse.insert(arrived.truncated_hash(), Reverse { received: arrived.on, sent: to, at: now.mono });
+        self.stats.forwarded += 1;
+        self.transmit(to, Class::Data, frame);
+    }
+
+    /// The path a packet goes along was used. docs/protocol/1-core.md, section 5.2, field 0.
+    pub(super) fn touch_path(&mut self, now: Now, arrived: &Arrived<'_>) {
+        let destination = arrived.packet.destination();
+        if let Some(path) = self.paths.get_mut(&destination) {
+            path.used = now.mono;
+        }
+        self.paths.refresh(&destination);
+    }
+
+    /// A proof of a packet: it goes back the way the packet came, or proves one of ours. Not checked in transit.
+    pub(super) fn receive_proof(&mut self, now: Now, arrived: &Arrived<'_>) {
+        let address = arrived.packet.destination();
+        let way = self.reverse.remove(address.as_bytes()).filter(|way| now.mono <= way.at + REVERSE_LIFETIME);
+        let carried = match way {
+            Some(way) if way.sent == arrived.on => {
+                let packet = &arrived.packet;
+                let frame = packet.readdressed(packet.flags(), arrived.hops, packet.transport_id());
+                self.stats.forwarded += 1;
+                self.transmit(way.received, Class::Data, frame);
+                true
+            }
+            Some(_) | None => false,
+        };
+        if !self.settle_receipt(now, &arrived.packet) && !carried {
+            self.drop_frame(arrived.on, DropReason::ProofUnmatched);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From the medium to whoever handles a packet. docs/protocol/1-core.md, sections 3.5 and 3.6.
+
+use super::{DropReason, InterfaceId, Stack};
+use crate::hash::LinkId;
+use crate::time::Now;
+use crate::wire::{Context, DestinationKind, Flags, PacketKind, PacketRef};
+
+/// A packet that passed the filter, with what is known of its arrival.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub(super) on: InterfaceId,
+    pub(super) packet: PacketRef<'a>,
+    /// The hop byte, counted up.
+    pub(super) hops: u8,
+    /// Head of the packet's hash, when duplicates of this packet are dropped.
+    pub(super) checked: Option<[u8; 16]>,
+}
+
+impl Arrived<'_> {
+    /// Head of the packet's hash.
+    pub(super) fn truncated_hash(&self) -> [u8; 16] {
+        self.checked.unwrap_or_else(|| self.packet.hash().truncated())
+    }
+}
+
+impl Stack {
+    pub(super) fn handle_frame(&mut self, now: Now, on: InterfaceId, bytes: &[u8]) {
+        match self.check_frame(on, bytes) {
+            Ok(arrived) => self.dispatch(now, &arrived),
+            Err(reason) => self.drop_frame(on, reason),
+        }
+    }
+
+    fn check_frame<'a>(&mut self, on: InterfaceId, bytes: &'a [u8]) -> Result<Arrived<'a>, DropReason> {
+        let interface = self.interfaces.get(&on).ok_or(DropReason::UnknownInterface)?;
+        let stats = self.stats.interfaces.entry(on).or_default();
+        stats.received_frames += 1;
+        stats.received_bytes += u64::try_from(bytes.len()).unwrap_or_default();
+        if bytes.len() <= 2 {
+            return Err(DropReason::TooShort);
+        }
+        if bytes.first().is_some_and(|flags| Flags(*flags).has_access_code()) {
+            return Err(DropReason::AccessCode);
+        }
+        if bytes.len() > interface.frame_max() {
+            return Err(DropReason::OverMtu);
+        }
+        let packet = PacketRef::parse(bytes).map_err(|_| DropReason::Malformed)?;
+        let checked = self.filter(&packet)?;
+        Ok(Arrived { on, packet, hops: packet.hops().saturating_add(1), checked })
+    }
+
+    /// Section 3.6, on the hop byte as it came. Gives the head of the packet's hash where that was looked up.
+    fn filter(&self, packet: &PacketRef<'_>) -> Result<Option<[u8; 16]>, DropReason> {
+        let is_announce = packet.flags().packet() == PacketKind::Announce;
+        if !is_announce && packet.transport_id().is_some_and(|id| id != self.transport_id) {
+            return Err(DropReason::OtherTransport);
+        }
+        if packet.context().bypasses_duplicate_filter() {
+            return Ok(None);
+        }
+        match packet.flags().destination() {
+            DestinationKind::Plain | DestinationKind::Group if is_announce => Err(DropReason::AnnounceKind),
+            DestinationKind::Plain | DestinationKind::Group if packet.hops() > 1 => Err(DropReason::PlainHops),
+            DestinationKind::Plain | DestinationKind::Group => Ok(None),
+            DestinationKind::Single if is_announce => Ok(None),
+            DestinationKind::Single | DestinationKind::Link => {
+                let hash = packet.hash().truncated();
+                if self.packet_hashes.contains(&hash) { Err(DropReason::Duplicate) } else { Ok(Some(hash)) }
+            }
+        }
+    }
+
+    /// A copy of this packet is a duplicate from now on.
+    pub(super) fn remember(&mut self, arrived: &Arrived<'_>) {
+        if let Some(hash) = arrived.checked {
+            self.packet_hashes.insert(hash);
+        }
+    }
+
+    fn dispatch(&mut self, now: Now, arrived: &Arrived<'_>) {
+        let packet = &arrived.packet;
+        let kind = packet.flags().packet();
+        if kind == PacketKind::Announce {
+            self.remember(arrived);
+            return self.receive_announce(now, arrived);
+        }
+        self.stats.processed += 1;
+        if kind != PacketKind::LinkRequest {
+            // Traffic of links and link proofs is remembered only where it is accepted: on a shared medium the first copy
+            // heard may be one on its way to somebody else.
+            let link = LinkId::from(packet.destination());
+            let is_link_proof = kind == PacketKind::Proof && packet.context() == Context::LINK_REQUEST_PROOF;
+            match (self.relays.contains_key(&link), is_link_proof) {
+                (true, true) => return self.relay_proof(now, arrived),
+                (true, false) => return self.relay_traffic(now, arrived),
+                (false, true) => return self.receive_link_proof(now, arrived),
+                (false, false) if self.links.contains_key(&link) => return self.receive_link_packet(now, arrived),
+                (false, false) => {}
+            }
+        }
+        self.remember(arrived);
+        if kind == PacketKind::Proof {
+            return self.receive_proof(now, arrived);
+        }
+        if packet.transport_id().is_some() && !self.locals.contains_key(&packet.destination()) {
+            return self.forward(now, arrived);
+        }
+        match (kind, packet.flags().destination()) {
+            (PacketKind::LinkRequest, DestinationKind::Single) => self.receive_link_request(now, arrived),
+            (PacketKind::Data, DestinationKind::Single) => self.receive_data(arrived),
+            (PacketKind::Data, DestinationKind::Plain) if packet.destination() == self.path_request_destination => {
+                self.receive_path_request(now, arrived);
+            }
+            _ => self.drop_frame(arrived.on, DropReason::NotAddressed),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! An interface as the stack sees it: its profile, its queue and how busy it is.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::burst::{ANNOUNCE_BURST_HZ, Burst, Ending, PATH_REQUEST_BURST_HZ};
+use super::egress::Egress;
+use super::{InterfaceProfile, Mode};
+use crate::hash::DestinationHash;
+use crate::time::Instant;
+use crate::wire::MTU;
+
+/// Lifetime of a path learned on an access point interface.
+pub const PATH_LIFETIME_ACCESS_POINT: Duration = Duration::from_secs(86_400);
+/// Lifetime of a path learned on a roaming interface.
+pub const PATH_LIFETIME_ROAMING: Duration = Duration::from_secs(21_600);
+/// Lifetime of a path learned on any other interface.
+pub const PATH_LIFETIME: Duration = Duration::from_secs(604_800);
+
+/// An announce held back during a burst.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) frame: Bytes,
+    pub(super) hops: u8,
+}
+
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) profile: InterfaceProfile,
+    pub(super) up_since: Instant,
+    pub(super) egress: Egress,
+    pub(super) announces: Burst,
+    pub(super) path_requests: Burst,
+    pub(super) held: BTreeMap<DestinationHash, Held>,
+    /// Nothing held is released before.
+    pub(super) release_after: Instant,
+}
+
+impl Interface {
+    pub(super) fn new(profile: InterfaceProfile, now: Instant, queue: usize) -> Self {
+        Self {
+            profile,
+            up_since: now,
+            egress: Egress::new(queue),
+            announces: Burst::new(ANNOUNCE_BURST_HZ, Ending::AtOnce),
+            path_requests: Burst::new(PATH_REQUEST_BURST_HZ, Ending::AfterCooldown),
+            held: BTreeMap::new(),
+            release_after: Instant::ZERO,
+        }
+    }
+
+    /// Longest frame accepted: an undefined hardware MTU counts as 500. docs/protocol/1-core.md, section 3.5.
+    pub(super) fn frame_max(&self) -> usize {
+        self.profile.hw_mtu.unwrap_or(MTU).saturating_add(self.profile.access_code_len)
+    }
+
+    /// The MTU links may use here: the medium's where it is fixed or negotiated, else 500.
+    pub(super) fn link_mtu(&self) -> usize {
+        if self.profile.negotiates_mtu { self.profile.hw_mtu.unwrap_or(MTU) } else { MTU }
+    }
+
+    /// Time one frame of 500 bytes takes.
+    pub(super) fn frame_time(&self) -> Duration {
+        let bits = u64::try_from(MTU * 8).unwrap_or(u64::MAX);
+        Duration::from_micros(bits.saturating_mul(1_000_000) / self.profile.bitrate_bps.max(1))
+    }
+}
+
+impl Mode {
+    /// How long a path learned on an interface of this mode lives without use. docs/protocol/1-core.md, section 5.2.
+    pub const fn path_lifetime(self) -> Duration {
+        match self {
+            Self::AccessPoint => PATH_LIFETIME_ACCESS_POINT,
+            Self::Roaming => PATH_LIFETIME_ROAMING,
+            Self::Full | Self::PointToPoint | Self::Boundary | Self::Gateway | Self::Internal => PATH_LIFETIME,
+        }
+    }
+
+    /// Whether own announces go out on an interface of this mode. docs/protocol/1-core.md, section 4.5.
+    pub const fn carries_own_announces(self) -> bool {
+        !matches!(self, Self::AccessPoint)
+    }
+
+    /// Whether an announce learned on an interface of mode `source` goes out on one of this mode.
+    pub const fn carries_announces_of(self, source: Self) -> bool {
+        match self {
+            Self::AccessPoint => false,
+            Self::Internal => !matches!(source, Self::Boundary),
+            Self::Roaming => !matches!(source, Self::Roaming | Self::Boundary),
+            Self::Boundary => !matches!(source, Self::Roaming),
+            Self::Full | Self::PointToPoint | Self::Gateway => true,
+        }
+    }
+
+    /// Whether an unknown path that is asked for here is searched for on an interface of mode `other`.
+    /// docs/protocol/1-core.md, sections 5.6 and 6.
+    pub const fn searches_on(self, other: Self) -> bool {
+        match self {
+            Self::AccessPoint | Self::Gateway | Self::Roaming | Self::Internal => true,
+            Self::Boundary => matches!(other, Self::Boundary | Self::Gateway),
+            Self::Full | Self::PointToPoint => false,
+        }
+    }
+
+    /// Whether unknown paths that are asked for here are searched for at all.
+    pub const fn searches(self) -> bool {
+        !matches!(self, Self::Full | Self::PointToPoint)
+    }
+}

@@ -1,0 +1,112 @@
+//! Destinations of this node, and what arrives for them. docs/protocol/1-core.md, sections 2 and 3.8.
+
+use bytes::Bytes;
+
+use super::egress::Class;
+use super::inbound::Arrived;
+use super::{DropReason, Event, Stack};
+use crate::destination::DestinationName;
+use crate::hash::DestinationHash;
+use crate::identity::Identity;
+use crate::proof::prove;
+use crate::time::UnixTime;
+use crate::wire::Packet;
+
+/// Which received packets are proved to their sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProofStrategy {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+}
+
+/// A SINGLE destination of this node.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// Whose it is.
+    pub identity: Identity,
+    /// Its name.
+    pub name: DestinationName,
+    /// Whether links to it are accepted.
+    pub accepts_links: bool,
+    /// Which packets are proved.
+    pub proofs: ProofStrategy,
+    /// Paths of requests that are taken on its links. Every request for one of them becomes an
+    /// [`Event::Requested`]; who may ask what is for the application to decide. Other paths are met with silence.
+    pub request_paths: Vec<String>,
+    /// What its announces carry until [`Stack::announce`] says otherwise.
+    pub app_data: Bytes,
+}
+
+impl Destination {
+    /// A destination that accepts links, proves nothing and takes no requests.
+    pub const fn new(identity: Identity, name: DestinationName) -> Self {
+        Self {
+            identity,
+            name,
+            accepts_links: true,
+            proofs: ProofStrategy::None,
+            request_paths: Vec::new(),
+            app_data: Bytes::new(),
+        }
+    }
+
+    /// Its address.
+    pub fn hash(&self) -> DestinationHash {
+        self.name.of(self.identity.hash())
+    }
+}
+
+/// Why a destination cannot be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// There is one with this hash already.
+    #[error("{0} is registered already")]
+    Exists(DestinationHash),
+}
+
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) destination: Destination,
+    /// The newest announce made, and its date.
+    pub(super) announced: Option<(UnixTime, Packet)>,
+}
+
+impl Stack {
+    /// Registers a destination of this node. It is not announced by that.
+    ///
+    /// # Errors
+    /// When one of the same hash is registered already.
+    pub fn register(&mut self, destination: Destination) -> Result<DestinationHash, RegisterError> {
+        let hash = destination.hash();
+        if self.locals.contains_key(&hash) {
+            return Err(RegisterError::Exists(hash));
+        }
+        self.locals.insert(hash, Local { destination, announced: None });
+        Ok(hash)
+    }
+
+    /// Data for a destination of this node: decrypted, handed over, proved.
+    pub(super) fn receive_data(&mut self, arrived: &Arrived<'_>) {
+        let address = arrived.packet.destination();
+        let Some(local) = self.locals.get(&address) else {
+            return self.drop_frame(arrived.on, DropReason::NotAddressed);
+        };
+        let identity = &local.destination.identity;
+        let Ok(decrypted) = identity.decrypt(arrived.packet.data(), &[], false) else {
+            return self.drop_frame(arrived.on, DropReason::Undecryptable);
+        };
+        let proof = match local.destination.proofs {
+            ProofStrategy::All => Some(prove(identity, arrived.packet.hash(), self.config.proof_form)),
+            ProofStrategy::None => None,
+        };
+        self.event(Event::Received { destination: address, payload: decrypted.plaintext.into() });
+        if let Some(proof) = proof {
+            let frame = self.with_own_hops(proof).encode();
+            self.transmit(arrived.on, Class::Data, frame);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Paths: which announces to believe. docs/protocol/1-core.md, section 5.2.
+
+use bytes::Bytes;
+
+use super::InterfaceId;
+use crate::announce::RandomHash;
+use crate::hash::{DestinationHash, IdentityHash};
+use crate::job::AnnounceKey;
+use crate::time::{Instant, UnixTime};
+
+/// Random hashes remembered for a path.
+pub const RANDOM_HASHES_MAX: usize = 64;
+
+/// The way to a destination, for those who want to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// Whose path.
+    pub destination: DestinationHash,
+    /// The transport node to hand packets to; for a direct neighbour the bytes of the destination hash itself.
+    pub next_hop: IdentityHash,
+    /// Distance; 1 is a direct neighbour.
+    pub hops: u8,
+    /// The interface it leads over.
+    pub on: InterfaceId,
+    /// When it was learned or last used.
+    pub used: Instant,
+    /// From when on a longer way may replace it without being newer.
+    pub expires: Instant,
+    /// When the announce that taught it was made.
+    pub emitted: UnixTime,
+}
+
+#[derive(Debug)]
+pub(super) struct PathEntry {
+    pub(super) next_hop: IdentityHash,
+    pub(super) hops: u8,
+    pub(super) on: InterfaceId,
+    pub(super) used: Instant,
+    pub(super) expires: Instant,
+    /// Oldest first.
+    pub(super) heard: Vec<RandomHash>,
+    pub(super) unresponsive: bool,
+    /// The announce as it was received, to answer path requests with.
+    pub(super) announce: Bytes,
+    pub(super) key: AnnounceKey,
+}
+
+/// What an announce offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer {
+    pub(super) hops: u8,
+    pub(super) random: RandomHash,
+    /// Gravity of the interface it was heard on.
+    pub(super) gravity: i64,
+}
+
+impl PathEntry {
+    /// When the newest announce heard for this path was made.
+    pub(super) fn emitted(&self) -> UnixTime {
+        self.heard.iter().map(RandomHash::emitted).max().unwrap_or_default()
+    }
+
+    /// Whether `offer` replaces this path; `gravity` is that of the path's own interface.
+    pub(super) fn yields_to(&self, offer: &Offer, gravity: i64, now: Instant) -> bool {
+        let seen = self.heard.contains(&offer.random);
+        let (theirs, ours) = (offer.random.emitted(), self.emitted());
+        if offer.hops <= self.hops {
+            return (!seen && theirs > ours) || (theirs == ours && offer.gravity > gravity);
+        }
+        if now >= self.expires {
+            return !seen;
+        }
+        (theirs > ours && !seen) || (theirs == ours && self.unresponsive)
+    }
+
+    /// The random hashes heard, with `random` among them, cut to the newest 64.
+    pub(super) fn heard_with(mut heard: Vec<RandomHash>, random: RandomHash) -> Vec<RandomHash> {
+        if !heard.contains(&random) {
+            heard.push(random);
+        }
+        let surplus = heard.len().saturating_sub(RANDOM_HASHES_MAX);
+        heard.drain(..surplus);
+        heard
+    }
+
+    pub(super) fn view(&self, destination: DestinationHash) -> Path {
+        Path {
+            destination,
+            next_hop: self.next_hop,
+            hops: self.hops,
+            on: self.on,
+            used: self.used,
+            expires: self.expires,
+            emitted: self.emitted(),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Asking for paths, and answering those who ask. docs/protocol/1-core.md, section 5.6.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use rand_core::Rng;
+
+use super::announces::Valid;
+use super::egress::Class;
+use super::inbound::Arrived;
+use super::requests_wire::PathRequestRef;
+use super::{DropReason, InterfaceId, Mode, Stack, TimerKey};
+use crate::hash::{DestinationHash, IdentityHash, sha256_head};
+use crate::time::{Instant, Now};
+use crate::wire::Context;
+
+/// How long a target counts as asked for already.
+pub const IN_FLIGHT_LIFETIME: Duration = Duration::from_secs(45);
+/// How long an answer to a discovery is waited for at least.
+pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time before a known path is told, so that those who are nearer can answer first.
+pub const RESPONSE_GRACE: Duration = Duration::from_millis(400);
+/// Further time when a roaming interface asks.
+pub const RESPONSE_GRACE_ROAMING: Duration = Duration::from_millis(1500);
+/// Time between requests this node makes by itself for one target.
+pub const REQUEST_INTERVAL_MIN: Duration = Duration::from_secs(20);
+/// Requests that wait to be made, after links failed.
+pub const QUEUED_REQUESTS_MAX: usize = 32;
+/// Time between two of those.
+pub const QUEUED_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// Slowest bitrate that is reckoned with, bits per second.
+pub const BITRATE_MIN: u64 = 5;
+const TAG_LEN: usize = 16;
+
+/// Who waits for an announce of a target.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    interfaces: BTreeSet<InterfaceId>,
+    until: Instant,
+    /// Whether the search has begun.
+    engaged: bool,
+}
+
+/// A request this node is going to make by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct QueuedRequest {
+    pub(super) target: DestinationHash,
+    pub(super) except: Option<InterfaceId>,
+}
+
+impl Stack {
+    /// Asks every neighbour for the path to `to`. The answer arrives as an announce.
+    pub fn request_path(&mut self, now: Now, to: DestinationHash) {
+        self.ask_for_path(now, to, None);
+    }
+
+    fn ask_for_path(&mut self, now: Now, target: DestinationHash, except: Option<InterfaceId>) {
+        let mut tag = [0; TAG_LEN];
+        self.rng.fill_bytes(&mut tag);
+        // Neighbours pass requests on under the same tag: an echo of ours is not news.
+        self.tags.insert(unique_tag(target, &tag));
+        self.requested.insert(target, now.mono);
+        let frame = self.path_request_frame(target, &tag);
+        let targets: Vec<_> = self.interfaces.keys().copied().filter(|id| Some(*id) != except).collect();
+        for id in targets {
+            self.transmit(id, Class::PathRequest, frame.clone());
+        }
+    }
+
+    fn path_request_frame(&self, target: DestinationHash, tag: &[u8]) -> Bytes {
+        let transport_id = self.config.transport_enabled.then_some(self.transport_id);
+        PathRequestRef { target, transport_id, tag }.packet().encode()
+    }
+
+    /// When this node last asked for a target, within the time such marks are kept.
+    pub(super) fn requested_since(&self, now: Now, target: DestinationHash) -> Option<Instant> {
+        self.requested.get(&target).copied().filter(|at| now.mono <= *at + IN_FLIGHT_LIFETIME)
+    }
+
+    /// Whether some neighbour waits for an announce of this target.
+    pub(super) fn is_awaited(&self, now: Now, target: DestinationHash) -> bool {
+        self.waiting.get(&target).is_some_and(|waiting| now.mono <= waiting.until)
+    }
+
+    pub(super) fn receive_path_request(&mut self, now: Now, arrived: &Arrived<'_>) {
+        let Some(request) = PathRequestRef::parse(arrived.packet.data()) else {
+            return self.drop_frame(arrived.on, DropReason::PathRequestMalformed);
+        };
+        let tag = unique_tag(request.target, request.tag);
+        if self.tags.contains(&tag) {
+            return self.drop_frame(arrived.on, DropReason::PathRequestSeen);
+        }
+        self.tags.insert(tag);
+        self.stats.path_requests += 1;
+        let Some(interface) = self.interfaces.get_mut(&arrived.on) else { return };
+        interface.path_requests.count(now.mono);
+        let mut limited = interface.path_requests.limits(interface.up_since, now.mono);
+        while self.in_flight.pop_oldest_if(|_, at| now.mono > *at + IN_FLIGHT_LIFETIME).is_some() {}
+        if self.in_flight.contains_key(&request.target) {
+            if !limited {
+                self.wait_for(now, request.target, arrived.on);
+            }
+            return;
+        }
+        self.in_flight.insert(request.target, now.mono);
+        if !limited && let Some(interface) = self.interfaces.get_mut(&arrived.on) {
+            limited = interface.path_requests.limits(interface.up_since, now.mono);
+        }
+        self.handle_path_request(now, arrived.on, &request, limited);
+    }
+
+    fn handle_path_request(&mut self, now: Now, on: InterfaceId, request: &PathRequestRef<'_>, limited: bool) {
+        if self.locals.contains_key(&request.target) {
+            self.in_flight.remove(&request.target);
+            return self.answer_for_local(now, request.target, on);
+        }
+        if !self.config.transport_enabled {
+            return;
+        }
+        if let Some(path) = self.route(request.target) {
+            let (next_hop, leads) = (path.next_hop, path.on);
+            self.in_flight.remove(&request.target);
+            return self.schedule_response(now, on, request, next_hop, leads);
+        }
+        let searches = self.interfaces.get(&on).is_some_and(|interface| interface.profile.mode.searches());
+        if searches && !limited {
+            self.discover(now, on, request);
+        }
+    }
+
+    /// Joins the search for a target that is in flight already. A node that carries nothing must not offer to.
+    fn wait_for(&mut self, now: Now, target: DestinationHash, on: InterfaceId) {
+        if !self.config.transport_enabled {
+            return;
+        }
+        let until = now.mono + self.discovery_timeout();
+        match self.waiting.get_mut(&target) {
+            Some(waiting) if now.mono <= waiting.until => {
+                waiting.interfaces.insert(on);
+            }
+            _ => {
+                let waiting = Waiting { interfaces: BTreeSet::from([on]), until, engaged: false };
+                self.waiting.insert(target, waiting);
+            }
+        }
+    }
+
+    /// Two round trips of a frame on the slowest interface, and then some.
+    fn discovery_timeout(&self) -> Duration {
+        let slowest = self.interfaces.values().map(|interface| interface.profile.bitrate_bps).min();
+        let bits_per_second = slowest.unwrap_or(u64::MAX).max(BITRATE_MIN);
+        DISCOVERY_TIMEOUT.max(Duration::from_micros(2 * 4000 * 1_000_000 / bits_per_second) + Duration::from_secs(6))
+    }
+
+    /// Passes a request on under its own tag, so that it cannot go round in circles.
+    fn discover(&mut self, now: Now, on: InterfaceId, request: &PathRequestRef<'_>) {
+        if self.waiting.get(&request.target).is_some_and(|waiting| waiting.engaged && now.mono <= waiting.until) {
+            return;
+        }
+        self.wait_for(now, request.target, on);
+        if let Some(waiting) = self.waiting.get_mut(&request.target) {
+            waiting.engaged = true;
+        }
+        let asking = self.interfaces.get(&on).map_or(Mode::Full, |interface| interface.profile.mode);
+        let frame = self.path_request_frame(request.target, request.tag);
+        let targets: Vec<_> = self
+            .interfaces
+            .iter()
+            .filter(|(id, interface)| **id != on && asking.searches_on(interface.profile.mode))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in targets {
+            self.transmit(id, Class::PathRequest, frame.clone());
+        }
+    }
+
+    /// An announce that somebody waits for goes to them at once.
+    pub(super) fn answer_waiting(&mut self, now: Now, valid: &Valid<'_>) {
+        let Some(waiting) = self.waiting.remove(&valid.announce.destination) else { return };
+        if now.mono > waiting.until {
+            return;
+        }
+        let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::PATH_RESPONSE) else { return };
+        for on in waiting.interfaces {
+            self.transmit(on, Class::PathRequest, frame.clone());
+        }
+    }
+
+    fn schedule_response(
+        &mut self,
+        now: Now,
+        on: InterfaceId,
+        request: &PathRequestRef<'_>,
+        next_hop: IdentityHash,
+        leads: InterfaceId,
+    ) {
+        let roaming = self.interfaces.get(&on).is_some_and(|interface| interface.profile.mode == Mode::Roaming);
+        let asker_is_next_hop = request.transport_id == Some(next_hop);
+        let room = self.responses.len() < self.config.capacities.responses;
+        if asker_is_next_hop || (roaming && leads == on) || !room {
+            return;
+        }
+        let grace = if roaming { RESPONSE_GRACE + RESPONSE_GRACE_ROAMING } else { RESPONSE_GRACE };
+        let due = now.mono + grace;
+        self.responses.insert((request.target, on), due);
+        self.timers.set(TimerKey::Response(request.target, on), due);
+    }
+
+    pub(super) fn last_response_due(&self, destination: DestinationHash) -> Option<Instant> {
+        let all = (destination, InterfaceId(0))..=(destination, InterfaceId(u32::MAX));
+        self.responses.range(all).map(|(_, due)| *due).max()
+    }
+
+    /// Tells the path to a destination from the announce that taught it.
+    pub(super) fn send_response(&mut self, _now: Now, destination: DestinationHash, on: InterfaceId) {
+        self.responses.remove(&(destination, on));
+        let Some(path) = self.route(destination) else { return };
+        if let Some(frame) = self.relayed_frame(&path.announce, path.hops, Context::PATH_RESPONSE) {
+            self.transmit(on, Class::PathRequest, frame);
+        }
+    }
+
+    /// Asks for a path later, a few at a time. docs/protocol/1-core.md, section 5.5.
+    pub(super) fn queue_request(&mut self, now: Now, target: DestinationHash, except: Option<InterfaceId>) {
+        let queued = self.queued_requests.iter().any(|request| request.target == target);
+        if queued || self.queued_requests.len() >= QUEUED_REQUESTS_MAX {
+            return;
+        }
+        if self.queued_requests.is_empty() {
+            self.timers.set(TimerKey::QueuedRequest, now.mono + QUEUED_REQUEST_INTERVAL);
+        }
+        self.queued_requests.push_back(QueuedRequest { target, except });
+    }
+
+    pub(super) fn send_queued_request(&mut self, now: Now) {
+        let Some(request) = self.queued_requests.pop_front() else { return };
+        if !self.queued_requests.is_empty() {
+            self.timers.set(TimerKey::QueuedRequest, now.mono + QUEUED_REQUEST_INTERVAL);
+        }
+        self.ask_for_path(now, request.target, request.except);
+    }
+}
+
+fn unique_tag(target: DestinationHash, tag: &[u8]) -> [u8; 16] {
+    sha256_head(&[target.as_ref(), tag])
+}
