@@ -16,7 +16,11 @@
 )]
 
 pub mod card;
+pub mod catalog;
 pub mod class;
 pub mod entry;
 pub mod gossip;
 pub mod verified;
+
+#[cfg(test)]
+mod testing;

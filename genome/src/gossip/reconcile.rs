@@ -22,6 +22,13 @@ pub struct Salt(pub [u8; 8]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct SaltedId(pub u64);
 
+impl SaltedId {
+    /// Its upper half: enough to tell one's own entries apart by, where a mistake costs one card sent in vain.
+    pub fn head(self) -> u32 {
+        u32::try_from(self.0 >> 32).unwrap_or(u32::MAX)
+    }
+}
+
 /// Makes salted ids and what the code needs to know about them.
 #[derive(Clone)]
 struct Mixer([u8; 32]);
@@ -44,7 +51,6 @@ impl Mixer {
 
     fn traits(&self, id: SaltedId) -> Traits {
         let [check, seed] = self.words(&id.0.to_be_bytes());
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half, which fits")]
         let check = (check >> 32) as u32;
         Traits { check, seed }
     }
@@ -210,10 +216,11 @@ impl Part {
         self.head
     }
 
-    /// Its two halves, the lower first; `None` when it is as small as parts get.
-    pub fn halves(self) -> Option<[Self; 2]> {
-        let half = |bit| Self::new(self.bits + 1, self.head << 1 | bit);
-        Some([half(0)?, half(1)?])
+    /// The parts of it that `bits` more bits name, in order; none when they would be smaller than parts get.
+    pub fn split(self, bits: u8) -> impl DoubleEndedIterator<Item = Self> {
+        let finer = self.bits.saturating_add(bits);
+        let count = if finer <= Self::BITS_MAX { 1_u32 << bits } else { 0 };
+        (0..count).map(move |tail| Self { bits: finer, head: self.head << bits | tail })
     }
 
     fn contains(self, id: SaltedId) -> bool {
@@ -260,10 +267,22 @@ impl SaltedSet {
         self.mixer.salted(entry)
     }
 
+    /// The salted ids, in order.
+    pub fn names(&self) -> impl Iterator<Item = SaltedId> {
+        self.ids.iter().map(|(id, _)| *id)
+    }
+
     /// The entry behind a salted id.
     pub fn entry(&self, id: SaltedId) -> Option<EntryId> {
         let at = self.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.ids.get(at).map(|(_, entry)| *entry)
+    }
+
+    /// The entries whose salted id starts with `head`: as good as always one.
+    pub fn entries_by_head(&self, head: u32) -> impl Iterator<Item = EntryId> {
+        let from = self.ids.partition_point(|(id, _)| id.head() < head);
+        let ids = self.ids.get(from..).unwrap_or_default().iter();
+        ids.take_while(move |(id, _)| id.head() == head).map(|(_, entry)| *entry)
     }
 
     fn part(&self, part: Part) -> impl Iterator<Item = SaltedId> {
@@ -294,6 +313,9 @@ impl SaltedSet {
     /// # Errors
     /// [`Undecided`] when these symbols do not settle it.
     pub fn difference(&self, part: Part, theirs: &[Symbol]) -> Result<Difference, Undecided> {
+        if theirs.is_empty() {
+            return Err(Undecided { estimate: None });
+        }
         let ours = self.symbols(part, theirs.len());
         let left: Vec<_> = theirs.iter().zip(&ours).map(|(theirs, ours)| theirs.minus(*ours)).collect();
         peel(&self.mixer, left.clone())

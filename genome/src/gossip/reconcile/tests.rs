@@ -89,9 +89,10 @@ fn the_estimate_is_near() {
 #[test]
 fn parts_share_out_the_ids() {
     let (one, other) = sets(4, 300, 8, 9);
-    let [low, high] = Part::WHOLE.halves().unwrap();
-    let [_, last] = high.halves().unwrap();
-    assert_eq!((last.bits(), last.head()), (2, 3));
+    let halves: Vec<_> = Part::WHOLE.split(1).collect();
+    let [low, high] = halves[..] else { panic!("{halves:?}") };
+    let last = high.split(2).next_back().unwrap();
+    assert_eq!((last.bits(), last.head()), (3, 7));
     assert_eq!(one.part(low).count() + one.part(high).count(), one.len());
     let found: Vec<_> = [low, high]
         .map(|part| one.difference(part, &other.symbols(part, 60)).unwrap())
@@ -100,7 +101,7 @@ fn parts_share_out_the_ids() {
         .collect();
     assert_eq!(found.len(), 17);
     assert_eq!(Part::new(2, 4), None);
-    assert_eq!(Part::new(Part::BITS_MAX, 0).unwrap().halves(), None);
+    assert_eq!(Part::new(Part::BITS_MAX, 0).unwrap().split(1).count(), 0);
     let smallest = Part::new(Part::BITS_MAX, (1 << Part::BITS_MAX) - 1).unwrap();
     assert!(smallest.contains(SaltedId(u64::MAX)) && !smallest.contains(SaltedId(0)));
 }
@@ -111,7 +112,9 @@ fn another_salt_gives_other_names_and_other_symbols() {
     let (one, other) = (SaltedSet::new(Salt([1; 8]), ids()), SaltedSet::new(Salt([2; 8]), ids()));
     assert_ne!(one.name(&entry(1, 0)), other.name(&entry(1, 0)));
     assert_ne!(one.symbols(Part::WHOLE, 1), other.symbols(Part::WHOLE, 1));
-    assert_eq!(one.entry(one.name(&entry(1, 0))), Some(entry(1, 0)));
+    let name = one.name(&entry(1, 0));
+    assert_eq!(one.entry(name), Some(entry(1, 0)));
+    assert_eq!(one.entries_by_head(name.head()).collect::<Vec<_>>(), [entry(1, 0)]);
 }
 
 #[test]
