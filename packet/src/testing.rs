@@ -171,6 +171,13 @@ impl Mesh {
         interface
     }
 
+    /// Changes the share of receptions that fail, on all media from now on.
+    pub fn set_loss(&mut self, loss: f64) {
+        for wire in &mut self.wires {
+            wire.medium.loss = loss;
+        }
+    }
+
     /// Takes a node's interface down. What is on its way to it is still delivered, and ignored there.
     pub fn part(&mut self, node: NodeId, from: InterfaceId) {
         let now = self.now;

@@ -10,12 +10,12 @@ use crate::proof::ProofForm;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Footprint {
-    /// A router or a single-board computer: about 1 MB with every table full.
+    /// A router or a single-board computer: about 2 MB with every table full, and 0.3 MB for each interface's queue.
     Tiny,
-    /// A laptop: about 8 MB with every table full.
+    /// A laptop: about 15 MB with every table full, and 0.6 MB for each interface's queue. Empty tables take nothing.
     #[default]
     Standard,
-    /// A transport node that carries others' traffic all day: about 150 MB with every table full.
+    /// A transport node that carries others' traffic all day: about 250 MB with every table full.
     Hub,
 }
 

@@ -9,7 +9,7 @@ use crate::destination::DestinationName;
 use crate::hash::DestinationHash;
 use crate::identity::Identity;
 use crate::proof::prove;
-use crate::time::UnixTime;
+use crate::time::Instant;
 use crate::wire::Packet;
 
 /// Which received packets are proved to their sender.
@@ -71,8 +71,8 @@ pub enum RegisterError {
 #[derive(Debug)]
 pub(super) struct Local {
     pub(super) destination: Destination,
-    /// The newest announce made, and its date.
-    pub(super) announced: Option<(UnixTime, Packet)>,
+    /// The newest announce made, and when.
+    pub(super) announced: Option<(Instant, Packet)>,
 }
 
 impl Stack {

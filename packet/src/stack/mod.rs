@@ -21,6 +21,8 @@ mod requests_wire;
 mod seen;
 mod sending;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,5 +1,7 @@
 //! Announcing the destinations of this node. docs/protocol/1-core.md, sections 4.1 and 4.2.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use rand_core::Rng;
 
@@ -9,6 +11,9 @@ use crate::stack::egress::Class;
 use crate::stack::{InterfaceId, Stack};
 use crate::time::{Now, UnixTime};
 use crate::wire::{Context, Packet};
+
+/// How long an announce made for a path request answers further ones.
+const REUSE: Duration = Duration::from_secs(1);
 
 /// Why nothing was announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +48,12 @@ impl Stack {
 
     /// Answers a path request for a destination of this node, on the interface that asked only.
     ///
-    /// Whoever asks often gets the same announce again within a second: otherwise asking would push the date of our
-    /// announces ahead of the clock.
+    /// Whoever asks often gets the same announce again: otherwise asking would push the date of our announces ahead of the
+    /// clock, one second each time.
     pub(in crate::stack) fn answer_for_local(&mut self, now: Now, destination: DestinationHash, on: InterfaceId) {
         let recent = self.locals.get(&destination).and_then(|local| local.announced.clone());
         let packet = match recent {
-            Some(packet) if packet.0 >= now.unix => Ok(packet.1),
+            Some((made, packet)) if now.mono < made + REUSE => Ok(packet),
             _ => self.make_announce(now, destination, None, Context::PATH_RESPONSE),
         };
         if let Ok(packet) = packet {
@@ -75,7 +80,7 @@ impl Stack {
         if let Some(app_data) = app_data {
             local.destination.app_data = Bytes::copy_from_slice(app_data);
         }
-        local.announced = Some((emitted, packet.clone()));
+        local.announced = Some((now.mono, packet.clone()));
         self.last_emission = emitted;
         Ok(packet)
     }
