@@ -55,8 +55,7 @@ impl Link {
             return;
         }
         self.heard(now);
-        let silent_for = now.mono.since(self.pulse.last_outbound);
-        if data == [FROM_INITIATOR] && silent_for >= keepalive_interval(self.rtt) {
+        if data == [FROM_INITIATOR] && now.mono >= self.pulse.last_outbound + keepalive_interval(self.rtt) {
             self.send_keepalive(now, FROM_RESPONDER);
         }
     }

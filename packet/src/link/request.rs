@@ -96,15 +96,10 @@ impl Link {
         }
         let framed = Writer::with_capacity(body.len() + 32).array(3).float(now.unix.0 as f64);
         let packed = framed.bin(&request_path_hash(path)).raw(body).into_bytes();
-        let timeout = options
-            .timeout
-            .unwrap_or_else(|| self.rtt.unwrap_or_default().saturating_mul(TIMEOUT_RTT_FACTOR) + TIMEOUT_GRACE);
-        let pending = Pending { timeout, max_response: options.max_response, receiving: false };
         if let Some(packet) = self.seal(rng, Context::REQUEST, &packed) {
             let id = RequestId::new(packet_hash(&packet).truncated());
-            self.requests.pending.insert(id, pending);
+            self.insert_pending(now, id, options);
             self.transmit(now, packet);
-            self.timers.set(Timer::Request(id), now.mono + timeout);
             return Ok(id);
         }
         let id = RequestId::new(sha256_head(&[&packed]));
@@ -112,10 +107,24 @@ impl Link {
             // The same request in the same second: its id would be the same too.
             return Err(LinkError::Full);
         }
-        let transfer = Transfer::new(Purpose::Request(id), packed.into()).with_patience(timeout);
+        let transfer = Transfer::new(Purpose::Request(id), packed.into()).with_patience(self.request_timeout(options));
         self.enqueue(now, rng, transfer)?;
-        self.requests.pending.insert(id, pending);
+        self.insert_pending(now, id, options);
+        // It is waited for once the request has arrived.
+        self.timers.clear(Timer::Request(id));
         Ok(id)
+    }
+
+    fn request_timeout(&self, options: RequestOptions) -> Duration {
+        let default = || self.rtt.unwrap_or_default().saturating_mul(TIMEOUT_RTT_FACTOR) + TIMEOUT_GRACE;
+        options.timeout.unwrap_or_else(default)
+    }
+
+    pub(super) fn insert_pending(&mut self, now: Now, id: RequestId, options: RequestOptions) {
+        let timeout = self.request_timeout(options);
+        let pending = Pending { timeout, max_response: options.max_response, receiving: false };
+        self.requests.pending.insert(id, pending);
+        self.timers.set(Timer::Request(id), now.mono + timeout);
     }
 
     /// Answers a request of [`LinkEvent::Requested`] with one MessagePack value.

@@ -8,10 +8,11 @@ use rand_core::CryptoRng;
 
 use super::establish::Start;
 use super::transfer::{Purpose, Transfer};
-use super::{Link, LinkError, LinkState, Peer};
+use super::{Link, LinkError, LinkState, Peer, RequestOptions};
 use crate::crypto::TokenKey;
-use crate::hash::{DestinationHash, LinkId, RequestId};
+use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId};
 use crate::identity::PublicIdentity;
+use crate::msgpack::Writer;
 use crate::stack::Role;
 use crate::time::{Instant, Now};
 
@@ -107,6 +108,32 @@ impl Link {
         self.enqueue(now, rng, Transfer { metadata: Some(metadata), ..transfer })
     }
 
+    /// Answers a request without trying to compress the response.
+    ///
+    /// # Errors
+    /// As [`Link::respond`].
+    pub fn respond_uncompressed(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        request: RequestId,
+        body: &[u8],
+    ) -> Result<(), LinkError> {
+        let packed = Writer::new().array(2).bin(request.as_ref()).raw(body).into_bytes();
+        let transfer = Transfer::new(Purpose::Response(request), packed.into());
+        self.enqueue(now, rng, Transfer { compress: false, ..transfer })
+    }
+
+    /// Waits for the proof of a packet as if it had been sent now.
+    pub fn await_proof(&mut self, now: Now, packet: PacketHash) {
+        self.receipts.insert(packet, now.mono);
+    }
+
+    /// Waits for a response as if the request had been sent now.
+    pub fn await_response(&mut self, now: Now, request: RequestId, options: RequestOptions) {
+        self.insert_pending(now, request, options);
+    }
+
     /// [`Link::send_resource`] without compression.
     ///
     /// # Errors
@@ -118,6 +145,11 @@ impl Link {
         body: Bytes,
     ) -> Result<(), LinkError> {
         self.enqueue(now, rng, Transfer { compress: false, ..Transfer::new(Purpose::Plain, body) })
+    }
+
+    /// The peer counts as identified.
+    pub fn identified_as(&mut self, identity: PublicIdentity) {
+        self.remote = Some(identity);
     }
 
     /// When something was last heard, which keepalives and staleness count from.
