@@ -1,0 +1,117 @@
+//! What the drivers tell the core about their media. docs/protocol/3-interfaces.md, section 1.5.
+
+use wend_packet::stack::{InterfaceProfile, Mode};
+
+/// What the configuration may set on any interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProfileOptions {
+    /// How the interface takes part in the network; full when not set.
+    pub mode: Option<Mode>,
+    /// Bits per second, where the usual value of the type is wrong. Values below 5 are ignored, as in the reference.
+    pub bitrate_bps: Option<u64>,
+}
+
+/// Slowest bitrate that may be configured. docs/protocol/3-interfaces.md, section 16.
+const BITRATE_MIN_BPS: u64 = 5;
+/// What TCP is taken for. docs/protocol/3-interfaces.md, section 1.5.
+const TCP_BITRATE_BPS: u64 = 10_000_000;
+/// Default length of access codes on TCP. docs/protocol/3-interfaces.md, section 1.5.
+const TCP_ACCESS_CODE_LEN: usize = 16;
+/// Default length of access codes on serial lines. docs/protocol/3-interfaces.md, section 1.5.
+#[cfg(feature = "serial")]
+const SERIAL_ACCESS_CODE_LEN: usize = 8;
+
+/// Bitrates from which on an interface that sets its MTU by bitrate has the MTU beside it, in bytes.
+const MTU_BY_BITRATE: [(u64, usize); 10] = [
+    (1_000_000_000, 524_288),
+    (750_000_000, 262_144),
+    (400_000_000, 131_072),
+    (200_000_000, 65_536),
+    (100_000_000, 32_768),
+    (10_000_000, 16_384),
+    (5_000_000, 8_192),
+    (2_000_000, 4_096),
+    (1_000_000, 2_048),
+    (62_500, 1_024),
+];
+
+fn mtu_by_bitrate(bitrate_bps: u64) -> Option<usize> {
+    MTU_BY_BITRATE.iter().find(|(from, _)| bitrate_bps >= *from).map(|(_, mtu)| *mtu)
+}
+
+impl ProfileOptions {
+    fn bitrate_or(self, usual_bps: u64) -> u64 {
+        self.bitrate_bps.filter(|bps| *bps >= BITRATE_MIN_BPS).unwrap_or(usual_bps)
+    }
+
+    /// Of a TCP connection.
+    pub(crate) fn tcp(self) -> InterfaceProfile {
+        let bitrate_bps = self.bitrate_or(TCP_BITRATE_BPS);
+        InterfaceProfile {
+            mode: self.mode.unwrap_or_default(),
+            bitrate_bps,
+            hw_mtu: mtu_by_bitrate(bitrate_bps),
+            negotiates_mtu: true,
+            access_code_len: TCP_ACCESS_CODE_LEN,
+            gravity: 0,
+            ingress_control: true,
+        }
+    }
+
+    /// Of a serial line.
+    #[cfg(feature = "serial")]
+    pub(crate) fn serial(self, speed_bps: u32) -> InterfaceProfile {
+        InterfaceProfile {
+            mode: self.mode.unwrap_or_default(),
+            bitrate_bps: self.bitrate_or(u64::from(speed_bps).max(1)),
+            hw_mtu: Some(crate::framing::hdlc::SERIAL_MAX),
+            negotiates_mtu: false,
+            access_code_len: SERIAL_ACCESS_CODE_LEN,
+            gravity: 0,
+            ingress_control: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mtu_follows_the_bitrate_as_in_the_reference() {
+        for (bps, mtu) in [
+            (62_499, None),
+            (62_500, Some(1_024)),
+            (999_999, Some(1_024)),
+            (1_000_000, Some(2_048)),
+            (2_000_000, Some(4_096)),
+            (5_000_000, Some(8_192)),
+            (10_000_000, Some(16_384)),
+            (99_999_999, Some(16_384)),
+            (100_000_000, Some(32_768)),
+            (200_000_000, Some(65_536)),
+            (400_000_000, Some(131_072)),
+            (750_000_000, Some(262_144)),
+            (u64::MAX, Some(524_288)),
+        ] {
+            assert_eq!(mtu_by_bitrate(bps), mtu, "{bps}");
+        }
+    }
+
+    #[test]
+    fn tcp_is_taken_for_ten_megabit_unless_configured() {
+        let usual = ProfileOptions::default().tcp();
+        assert_eq!((usual.bitrate_bps, usual.hw_mtu, usual.mode), (10_000_000, Some(16_384), Mode::Full));
+        let set = ProfileOptions { mode: Some(Mode::Gateway), bitrate_bps: Some(1_200) }.tcp();
+        assert_eq!((set.bitrate_bps, set.hw_mtu, set.mode), (1_200, None, Mode::Gateway));
+        assert_eq!(ProfileOptions { mode: None, bitrate_bps: Some(4) }.tcp(), usual);
+    }
+
+    #[cfg(feature = "serial")]
+    #[test]
+    fn a_serial_line_has_the_bitrate_of_its_speed() {
+        let profile = ProfileOptions::default().serial(9_600);
+        assert_eq!((profile.bitrate_bps, profile.hw_mtu, profile.negotiates_mtu), (9_600, Some(564), false));
+        assert!(!profile.ingress_control);
+    }
+}
