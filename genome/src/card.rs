@@ -58,8 +58,8 @@ pub enum CardError {
     /// The name is longer than a card's name may be.
     #[error("a name of {0} bytes, at most {NAME_MAX} fit")]
     NameLength(u8),
-    /// The name is no UTF-8.
-    #[error("the name is not UTF-8")]
+    /// The name is not UTF-8, or has control characters.
+    #[error("the name is not a line of text")]
     NameText,
 }
 
@@ -110,7 +110,8 @@ pub struct CardFields {
 impl CardFields {
     /// Makes the card and signs it.
     pub fn sign(&self, identity: &Identity) -> Verified<Card> {
-        let name = short_name(&self.name);
+        let name = self.name.replace(char::is_control, " ");
+        let name = short_name(&name);
         let mut bytes = Vec::with_capacity(LEN_MAX);
         bytes.push(VERSION);
         bytes.extend_from_slice(self.manifest.as_bytes());
@@ -187,6 +188,10 @@ impl<'a> CardRef<'a> {
         let (card, rest) = bytes.split_at_checked(end).ok_or(short(end))?;
         let name = card.get(layout::NAME..name_end).ok_or(short(end))?;
         let name = core::str::from_utf8(name).map_err(|_| CardError::NameText)?;
+        // Names are shown on terminals.
+        if name.chars().any(char::is_control) {
+            return Err(CardError::NameText);
+        }
         Ok((Self { fixed, name, bytes: card }, rest))
     }
 

@@ -1,7 +1,7 @@
 //! Proof, in the type, that a signature was checked.
 
 /// A value whose signature was checked against its publisher's key. Only [`Card::verify`](crate::card::Card::verify) and
-/// [`Manifest::verify`](crate::manifest::Manifest::verify) make one, and their own signing counterparts.
+/// [`SignedManifest::verify`](crate::manifest::SignedManifest::verify) make one, and whoever signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<T>(T);
 
