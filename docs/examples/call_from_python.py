@@ -27,6 +27,7 @@ none, 2 wrong usage. The format of calls is in docs/protocol/mesh.md, section "C
 import argparse
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -132,24 +133,36 @@ def open_link(destination, seconds):
 
 
 def call(link, command, params, seconds):
-    """Sends one call and gives the status and value of its reply; None when there was no reply."""
+    """Makes one call and gives the status and value of its reply; None when there was no reply.
+
+    The call is sent again after a while, under the same id: the node runs it once all the same and gives the reply it has
+    kept. A response can get lost, and one that comes back within a millisecond is sometimes missed by Reticulum itself.
+    """
     message_id = os.urandom(16)
     # Reticulum packs these values itself: the id is bytes and stays bytes, names are text.
     envelope = [VERSION, message_id, command, params, int(seconds), None]
-    done = threading.Event()
-    receipt = link.request(
-        PATH,
-        envelope,
-        response_callback=lambda receipt: done.set(),
-        failed_callback=lambda receipt: done.set(),
-        timeout=seconds,
-    )
-    if not receipt or not done.wait(seconds + 5) or receipt.get_response() is None:
-        return None
-    reply = receipt.get_response()
-    if not isinstance(reply, list) or len(reply) != 4 or reply[0] != VERSION or reply[1] != message_id:
-        fail(f"the node sent a reply of another form: {reply!r}")
-    return reply[2], reply[3]
+    responses = queue.Queue()
+    end = time.monotonic() + seconds
+    pause = 3.0
+    while (left := end - time.monotonic()) > 0:
+        # What was sent before stays open: whichever request is answered first counts.
+        sent = link.request(
+            PATH,
+            envelope,
+            response_callback=lambda receipt: responses.put(receipt.get_response()),
+            timeout=left,
+        )
+        if not sent:
+            return None
+        try:
+            reply = responses.get(timeout=min(pause, left))
+        except queue.Empty:
+            pause *= 2
+            continue
+        if not isinstance(reply, list) or len(reply) != 4 or reply[0] != VERSION or reply[1] != message_id:
+            fail(f"the node sent a reply of another form: {reply!r}")
+        return reply[2], reply[3]
+    return None
 
 
 def jsonable(value):
