@@ -49,8 +49,11 @@ fn keep_alive(end: &mut End, now: &mut Now) {
     }
 }
 
-/// Runs until nothing is left to wait for, or to the end of a transfer.
-fn timeline(case: &Value, end: &mut End, start: Now) -> (Vec<(f64, &'static str)>, Vec<(f64, LinkState)>) {
+/// What was seen, with the seconds since the start.
+type Timeline<T> = Vec<(f64, T)>;
+
+/// Runs until nothing is left to wait for, or to the end of a transfer. Returns the frames and the states.
+fn timeline(case: &Value, end: &mut End, start: Now) -> (Timeline<&'static str>, Timeline<LinkState>) {
     let (mut now, last) = (start, start.later(Duration::from_secs(2000)));
     let (mut frames, mut states) = (Vec::new(), vec![(0.0, end.link.state())]);
     loop {

@@ -272,7 +272,7 @@ impl Link {
         self.heard(now);
         match context {
             Context::RESOURCE => return self.handle_part(now, rng, packet),
-            Context::CACHE_REQUEST => return self.handle_cache_request(now, packet.data()),
+            Context::CACHE_REQUEST => return self.handle_cache_request(now, rng, packet.data()),
             _ => {}
         }
         let Some(plaintext) = self.open(packet.data()) else { return };

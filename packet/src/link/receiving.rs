@@ -23,7 +23,7 @@ impl Link {
         };
         let hash = advertisement.hash;
         if self.transfers.incoming.contains_key(&hash) {
-            return;
+            return self.nudge_incoming(now, rng, hash);
         }
         if let Some((_, proof)) = self.transfers.proofs.get(&hash) {
             // It is here already; the advertisement was repeated or late, or the proof got lost.
@@ -249,12 +249,25 @@ impl Link {
         }
     }
 
-    /// The sender of a resource misses its proof.
-    pub(super) fn handle_cache_request(&mut self, now: Now, data: &[u8]) {
+    /// The sender of a resource misses its proof. A proof that was never made means that parts got lost.
+    pub(super) fn handle_cache_request(&mut self, now: Now, rng: &mut dyn CryptoRng, data: &[u8]) {
         let Some(wanted) = PacketHash::from_slice(data) else { return };
         let kept = self.transfers.proofs.iter().find(|(_, (hash, _))| *hash == wanted);
         if let Some(proof) = kept.map(|(_, (_, proof))| proof.clone()) {
-            self.transmit(now, proof);
+            return self.transmit(now, proof);
+        }
+        let hashes: Vec<ResourceHash> = self.transfers.incoming.keys().copied().collect();
+        for hash in hashes {
+            self.nudge_incoming(now, rng, hash);
+        }
+    }
+
+    /// The sender shows that it waits. If nothing came for a round trip, the last request or its parts got lost: asking
+    /// again now is better than waiting for the retry timer, which can be later than the sender's patience.
+    fn nudge_incoming(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash) {
+        let Some(receiving) = self.transfers.incoming.get(&hash) else { return };
+        if receiving.incoming.is_idle(now.mono, self.rtt.unwrap_or_default()) {
+            self.handle_incoming_step(now, rng, hash, IncomingStep::Request);
         }
     }
 }

@@ -107,7 +107,10 @@ impl Link {
             // The same request in the same second: its id would be the same too.
             return Err(LinkError::Full);
         }
-        let transfer = Transfer::new(Purpose::Request(id), packed.into()).with_patience(self.request_timeout(options));
+        // Peers repeat the advertisement of a request after its timeout, however long; a caller that is ready to wait for an
+        // hour does not want to wait an hour for that.
+        let patience = self.request_timeout(options).min(self.default_timeout());
+        let transfer = Transfer::new(Purpose::Request(id), packed.into()).with_patience(patience);
         self.enqueue(now, rng, transfer)?;
         self.insert_pending(now, id, options);
         // It is waited for once the request has arrived.
@@ -115,9 +118,12 @@ impl Link {
         Ok(id)
     }
 
+    fn default_timeout(&self) -> Duration {
+        self.rtt.unwrap_or_default().saturating_mul(TIMEOUT_RTT_FACTOR) + TIMEOUT_GRACE
+    }
+
     fn request_timeout(&self, options: RequestOptions) -> Duration {
-        let default = || self.rtt.unwrap_or_default().saturating_mul(TIMEOUT_RTT_FACTOR) + TIMEOUT_GRACE;
-        options.timeout.unwrap_or_else(default)
+        options.timeout.unwrap_or_else(|| self.default_timeout())
     }
 
     pub(super) fn insert_pending(&mut self, now: Now, id: RequestId, options: RequestOptions) {

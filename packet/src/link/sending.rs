@@ -173,7 +173,10 @@ impl Link {
         plaintext: &[u8],
     ) {
         let Some(request) = PartRequest::parse(plaintext) else { return };
-        let Some(outgoing) = self.transfers.outgoing_named(request.hash.as_ref()) else { return };
+        let Some(outgoing) = self.transfers.outgoing_named(request.hash.as_ref()) else {
+            // Given up or done; the cancel that said so may have been lost. Who has it all ignores this.
+            return self.send_cancel(now, rng, Context::RESOURCE_SENDER_CANCEL, request.hash);
+        };
         let step = outgoing.handle_request(now.mono, packet, &request);
         self.handle_outgoing_step(now, rng, step);
     }

@@ -1,1 +1,477 @@
+//! Two ends of a link and a channel between them that delays, reorders and loses, in virtual time.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::Identity;
+use crate::link::testing::Established;
+use crate::msgpack::Writer;
+use crate::resource::{Advertisement, ResourceFlags, TRANSFER_MAX};
+use crate::stack::RequestError;
+use crate::testing::TestRng;
+use crate::time::UnixTime;
+
+const OPTIONS: RequestOptions =
+    RequestOptions { timeout: Some(Duration::from_secs(3600)), max_response: 2 * SEGMENT_MAX };
+
+fn start() -> Now {
+    Now { mono: Instant::from_micros(1_000_000_000), unix: UnixTime(1_700_000_000) }
+}
+
+fn secs(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// How the channel treats packets.
+#[derive(Debug, Clone, Copy)]
+struct Channel {
+    latency: Duration,
+    /// A packet takes up to so many latencies longer, which reorders.
+    jitter: f64,
+    loss: f64,
+    /// After a loss so many packets come through.
+    pause: u32,
+}
+
+const CALM: Channel = Channel { latency: Duration::from_millis(100), jitter: 0.0, loss: 0.0, pause: 0 };
+
+struct Pair {
+    ends: [Link; 2],
+    events: [Vec<LinkEvent>; 2],
+    rng: TestRng,
+    now: Now,
+    channel: Channel,
+    on_the_way: BTreeMap<(Instant, u64), (usize, Bytes)>,
+    sent: u64,
+    /// Packets that came through since the last one that was lost.
+    since_lost: u32,
+}
+
+const INITIATOR: usize = 0;
+const RESPONDER: usize = 1;
+
+impl Pair {
+    /// An established link of this MTU over a calm channel.
+    fn new(mtu: usize, seed: u64) -> Self {
+        Self::over(CALM, mtu, seed)
+    }
+
+    /// A link over this channel, which behaves only while the link is established.
+    fn over(channel: Channel, mtu: usize, seed: u64) -> Self {
+        let mut rng = TestRng::seeded(seed);
+        let owner = Identity::generate(&mut rng);
+        let path = Initiate { mtu, hops: 1, first_hop_timeout: secs(6.0) };
+        let to = DestinationHash::new([5; 16]);
+        let (initiator, request) = Link::initiate(start(), &mut rng, to, owner.public(), path);
+        let request = request.encode();
+        let (responder, proof) =
+            Link::accept(start(), &mut rng, &owner, &PacketRef::parse(&request).unwrap(), 1).unwrap();
+        let mut pair = Self {
+            ends: [initiator, responder],
+            events: [vec![], vec![]],
+            rng,
+            now: start(),
+            channel: Channel { latency: channel.latency, ..CALM },
+            on_the_way: BTreeMap::new(),
+            sent: 0,
+            since_lost: 0,
+        };
+        pair.ends[RESPONDER].register_path("/get");
+        pair.put(RESPONDER, proof);
+        pair.run_for(channel.latency * 3);
+        pair.channel = channel;
+        assert_eq!(pair.ends.each_ref().map(Link::state), [LinkState::Active; 2]);
+        pair.events = [vec![], vec![]];
+        pair
+    }
+
+    fn chance(&mut self, of: f64) -> bool {
+        let mut draw = [0; 4];
+        rand_core::Rng::fill_bytes(&mut self.rng, &mut draw);
+        f64::from(u32::from_le_bytes(draw)) < of * f64::from(u32::MAX)
+    }
+
+    fn put(&mut self, from: usize, packet: Packet) {
+        // Peers give up after three or four losses of the same step in a row: that is a dead link, not a lossy one.
+        // What has no repetition of its own is the caller's to repeat.
+        let once = matches!(packet.context, Context::REQUEST | Context::RESPONSE | Context::LINK_RTT);
+        self.since_lost += 1;
+        if !once && self.since_lost > self.channel.pause && self.chance(self.channel.loss) {
+            self.since_lost = 0;
+            return;
+        }
+        let mut late = 0.0;
+        while late < self.channel.jitter && self.chance(0.5) {
+            late += self.channel.jitter / 8.0;
+        }
+        self.sent += 1;
+        let at = self.now.mono + self.channel.latency + self.channel.latency.mul_f64(late);
+        self.on_the_way.insert((at, self.sent), (1 - from, packet.encode()));
+    }
+
+    fn settle(&mut self) {
+        for end in [INITIATOR, RESPONDER] {
+            while let Some(job) = self.ends[end].poll_job() {
+                self.ends[end].handle_job(self.now, &mut self.rng, job.run());
+            }
+            while let Some(packet) = self.ends[end].poll_packet() {
+                assert!(packet.encode().len() <= self.ends[end].mtu());
+                self.put(end, packet);
+            }
+            while let Some(event) = self.ends[end].poll_event() {
+                self.events[end].push(event);
+            }
+        }
+    }
+
+    /// Moves on to whatever happens next, unless that is after `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        self.settle();
+        let arrival = self.on_the_way.first_key_value().map(|((at, _), _)| *at);
+        let timeouts = self.ends.iter().filter_map(Link::poll_timeout);
+        let Some(next) = timeouts.chain(arrival).min().filter(|next| *next <= end) else { return false };
+        self.now = self.now.later(next.since(self.now.mono));
+        while let Some(entry) = self.on_the_way.first_entry().filter(|entry| entry.key().0 <= next) {
+            let (to, frame) = entry.remove();
+            self.ends[to].handle_packet(self.now, &mut self.rng, &PacketRef::parse(&frame).unwrap());
+            self.settle();
+        }
+        for end in &mut self.ends {
+            end.handle_timeout(self.now, &mut self.rng);
+        }
+        self.settle();
+        true
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        while self.step(end) {}
+        self.now = self.now.later(end.since(self.now.mono));
+    }
+
+    /// Requests `body`, answers with `response`, and returns what came of it.
+    fn ask(&mut self, body: &[u8], response: &[u8]) -> Result<Bytes, RequestError> {
+        let id = self.ends[INITIATOR].request(self.now, &mut self.rng, "/get", body, OPTIONS).unwrap();
+        let end = self.now.mono + secs(48.0 * 3600.0);
+        while self.step(end) {
+            for event in std::mem::take(&mut self.events[RESPONDER]) {
+                if let LinkEvent::Requested { request, body: asked, .. } = event {
+                    assert_eq!((request, &*asked), (id, body));
+                    self.ends[RESPONDER].respond(self.now, &mut self.rng, request, response).unwrap();
+                }
+            }
+            for event in std::mem::take(&mut self.events[INITIATOR]) {
+                if let LinkEvent::Responded { request, response } = event {
+                    assert_eq!(request, id);
+                    return response;
+                }
+            }
+        }
+        panic!("a request ends");
+    }
+}
+
+/// One MessagePack value around `len` bytes that compress well or not at all.
+fn value(len: usize, compressible: bool, seed: u64) -> Vec<u8> {
+    let mut body = vec![b'z'; len];
+    if !compressible {
+        rand_core::Rng::fill_bytes(&mut TestRng::seeded(seed), &mut body);
+    }
+    Writer::new().bin(&body).into_bytes()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn a_response_of_any_size_comes_through_any_loss_and_order(
+        len in prop_oneof![0_usize..2000, 0_usize..20_000, 20_000_usize..90_000],
+        asked in prop_oneof![4 => 0_usize..300, 1 => 300_usize..5000],
+        mtu in prop_oneof![Just(500_usize), Just(564), Just(1064), Just(8192)],
+        loss in 0.0..1.0_f64,
+        jitter in prop_oneof![Just(0.0), 0.0..6.0_f64],
+        latency_ms in 5_u64..1500,
+        compressible: bool,
+        seed: u64,
+    ) {
+        let channel = Channel { latency: Duration::from_millis(latency_ms), jitter, loss, pause: 3 };
+        let mut pair = Pair::over(channel, mtu, seed);
+        let (body, response) = (value(asked, false, seed), value(len, compressible, seed ^ 1));
+        let answer = pair.ask(&body, &response);
+        prop_assert!(answer.as_deref() == Ok(&response[..]), "{:?}", answer.map(|answer| answer.len()));
+        for end in &pair.ends {
+            prop_assert_eq!((end.held().incoming, end.held().requests), (0, 0));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_link_panic(
+        frames in proptest::collection::vec((any::<u8>(), any::<u8>(), proptest::collection::vec(any::<u8>(), 1..200), any::<bool>()), 1..40),
+        initiator: bool,
+        waits in proptest::collection::vec(0_u32..100, 40),
+        seed: u64,
+    ) {
+        let mut link = end(initiator);
+        link.set_options(LinkOptions { proofs: ProofStrategy::All, resources: ResourceStrategy::All, ..LinkOptions::default() });
+        link.register_path("/get");
+        let mut rng = TestRng::seeded(seed);
+        link.request(start(), &mut rng, "/get", &value(1000, false, seed), OPTIONS).unwrap();
+        let mut now = start();
+        for ((flags, context, body, sealed), wait) in frames.into_iter().zip(waits) {
+            let context = Context(if context & 0x80 == 0 { context & 0x0f } else { context | 0xf0 });
+            let packet = if sealed { link.seal(&mut rng, context, &body) } else { None };
+            let mut packet = packet.unwrap_or_else(|| link.packet(PacketKind::Data, context, body.into()));
+            packet.flags = Flags(0x0c | flags & 0x03);
+            link.handle_packet(now, &mut rng, &PacketRef::parse(&packet.encode()).unwrap());
+            while let Some(job) = link.poll_job() {
+                link.handle_job(now, &mut rng, job.run());
+            }
+            now = now.later(Duration::from_secs(wait.into()));
+            link.handle_timeout(now, &mut rng);
+            prop_assert!(link.poll_timeout().is_none_or(|at| at > now.mono));
+        }
+    }
+}
+
+fn end(initiator: bool) -> Link {
+    let owner = Identity::from_slice(&[4; 64]).unwrap();
+    Link::established(
+        start(),
+        &Established {
+            id: LinkId::new([1; 16]),
+            derived_key: [2; 64],
+            signing_seed: [3; 32],
+            mtu: 500,
+            rtt: secs(0.25),
+            destination: initiator.then_some(*owner.public()),
+            initiator: *owner.public().signing_key(),
+        },
+    )
+}
+
+fn advertisement(number: u64, request: Option<RequestId>, flags: ResourceFlags) -> Advertisement {
+    Advertisement {
+        transfer_size: TRANSFER_MAX,
+        total_size: 1000,
+        parts: 1,
+        hash: ResourceHash::new(sha256(&[&number.to_be_bytes()])),
+        random: [0; 4],
+        original: ResourceHash::new([0; 32]),
+        segment: 1,
+        segments: 1,
+        request,
+        flags: ResourceFlags(flags.0 | ResourceFlags::ENCRYPTED.0),
+        map: vec![[1; 4]; 60],
+    }
+}
+
+fn receive(link: &mut Link, rng: &mut TestRng, context: Context, plaintext: &[u8]) {
+    let packet = link.seal(rng, context, plaintext).unwrap().encode();
+    link.handle_packet(start(), rng, &PacketRef::parse(&packet).unwrap());
+}
+
+#[test]
+fn the_largest_response_comes_through_a_bad_channel() {
+    for (seed, mtu) in [(1, 500), (2, 1064)] {
+        let channel = Channel { latency: Duration::from_millis(300), jitter: 4.0, loss: 0.2, pause: 0 };
+        let mut pair = Pair::over(channel, mtu, seed);
+        let response = value(1_000_000, false, seed);
+        assert!(pair.ask(&[0xc0], &response).is_ok_and(|answer| answer == response), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_peer_cannot_make_a_link_hold_more_than_its_bounds() {
+    let mut link = end(false);
+    link.set_options(LinkOptions {
+        proofs: ProofStrategy::All,
+        resources: ResourceStrategy::All,
+        ..LinkOptions::default()
+    });
+    link.register_path("/get");
+    let mut rng = TestRng::seeded(1);
+    let path = crate::destination::request_path_hash("/get");
+    for number in 0..2000_u64 {
+        let plain = advertisement(number, None, ResourceFlags::default());
+        receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &plain.encode());
+        let request = Writer::new().array(3).uint(number).bin(&path).nil().into_bytes();
+        receive(&mut link, &mut rng, Context::REQUEST, &request);
+        receive(&mut link, &mut rng, Context::NONE, &[0; 400]);
+    }
+    let held = link.held();
+    assert!(held.incoming <= INCOMING_MAX, "{held:?}");
+    assert!(held.queued <= PACKETS_MAX + EVENTS_MAX + INCOMING_MAX + 1, "{held:?}");
+    let arriving: usize = link.timers.len();
+    assert!(arriving <= INCOMING_MAX + 1);
+}
+
+#[test]
+fn a_request_whose_size_is_misstated_is_refused() {
+    let mut link = end(false);
+    link.register_path("/get");
+    let mut rng = TestRng::seeded(1);
+    let lie = advertisement(1, Some(RequestId::new([1; 16])), ResourceFlags::REQUEST);
+    receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &lie.encode());
+    assert_eq!(link.poll_packet().map(|packet| packet.context), Some(Context::RESOURCE_RECEIVER_CANCEL));
+    assert_eq!(link.held().incoming, 0);
+}
+
+#[test]
+fn a_response_of_several_segments_fails_its_request_at_once() {
+    let mut link = end(true);
+    let mut rng = TestRng::seeded(1);
+    let id = link.request(start(), &mut rng, "/get", &[0xc0], OPTIONS).unwrap();
+    link.poll_packet();
+    let offered = Advertisement {
+        segments: 2,
+        transfer_size: 1000,
+        map: vec![[1; 4]],
+        ..advertisement(1, Some(id), ResourceFlags::RESPONSE)
+    };
+    receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &offered.encode());
+    assert_eq!(link.poll_packet().map(|packet| packet.context), Some(Context::RESOURCE_RECEIVER_CANCEL));
+    let failed = LinkEvent::Responded { request: id, response: Err(RequestError::Failed) };
+    assert_eq!((link.poll_event(), link.poll_event()), (Some(failed), None));
+}
+
+#[test]
+fn closing_fails_open_requests_and_transfers_before_the_link_is_down() {
+    let mut pair = Pair::new(500, 3);
+    let (now, rng) = (pair.now, &mut pair.rng);
+    let small = pair.ends[INITIATOR].request(now, rng, "/get", &[0xc0], OPTIONS).unwrap();
+    let large = pair.ends[INITIATOR].request(now, rng, "/get", &value(5000, false, 1), OPTIONS).unwrap();
+    let packet = pair.ends[INITIATOR].send(now, rng, b"x").unwrap();
+    pair.ends[INITIATOR].close(now, rng);
+    pair.run_for(secs(1.0));
+    let closed = |request| LinkEvent::Responded { request, response: Err(RequestError::LinkClosed) };
+    let events = &pair.events[INITIATOR];
+    assert!(events.contains(&closed(small)) && events.contains(&closed(large)));
+    assert!(events.contains(&LinkEvent::Undelivered { packet }));
+    let down = LinkEvent::Down { reason: LinkCloseReason::InitiatorClosed };
+    assert_eq!(events.last(), Some(&down));
+    assert_eq!(pair.events[RESPONDER].last(), Some(&down));
+    assert_eq!(pair.ends[INITIATOR].send(now, &mut pair.rng, b"x"), Err(LinkError::NotActive));
+}
+
+#[test]
+fn a_request_is_answered_once() {
+    let mut pair = Pair::new(500, 4);
+    let (now, rng) = (pair.now, &mut pair.rng);
+    pair.ends[INITIATOR].request(now, rng, "/get", &[0xc0], OPTIONS).unwrap();
+    pair.run_for(secs(1.0));
+    let [LinkEvent::Requested { request, .. }] = pair.events[RESPONDER][..] else { panic!("{:?}", pair.events) };
+    let responder = &mut pair.ends[RESPONDER];
+    assert_eq!(responder.respond(pair.now, &mut pair.rng, request, &[0xc1]), Err(LinkError::Body));
+    assert_eq!(responder.respond(pair.now, &mut pair.rng, request, &[0xc0]), Ok(()));
+    assert_eq!(responder.respond(pair.now, &mut pair.rng, request, &[0xc0]), Err(LinkError::UnknownRequest));
+}
+
+#[test]
+fn what_one_segment_cannot_hold_is_not_sent() {
+    let mut link = end(true);
+    let mut rng = TestRng::seeded(1);
+    // Array, time, path hash and the header of the body take 33 bytes.
+    let most = SEGMENT_MAX - 33;
+    let refused = link.request(start(), &mut rng, "/get", &value(most + 1, false, 1), OPTIONS);
+    assert_eq!(refused, Err(LinkError::TooLarge { len: SEGMENT_MAX + 1, max: SEGMENT_MAX }));
+    assert!(link.request(start(), &mut rng, "/get", &value(most, false, 1), OPTIONS).is_ok());
+    assert_eq!(link.held().requests, 1);
+}
+
+#[test]
+fn a_lost_round_trip_report_does_not_make_a_link_useless() {
+    let owner = Identity::from_slice(&[4; 64]).unwrap();
+    let mut rng = TestRng::seeded(5);
+    let path = Initiate { mtu: 500, hops: 1, first_hop_timeout: secs(6.0) };
+    let (mut initiator, request) =
+        Link::initiate(start(), &mut rng, DestinationHash::new([5; 16]), owner.public(), path);
+    let request = request.encode();
+    let (mut responder, proof) =
+        Link::accept(start(), &mut rng, &owner, &PacketRef::parse(&request).unwrap(), 1).unwrap();
+    responder.register_path("/get");
+    let now = start().later(secs(0.5));
+    initiator.handle_packet(now, &mut rng, &PacketRef::parse(&proof.encode()).unwrap());
+    let report = initiator.poll_packet().unwrap().encode();
+    initiator.request(now, &mut rng, "/get", &[0xc0], OPTIONS).unwrap();
+    let request = initiator.poll_packet().unwrap().encode();
+    let later = start().later(secs(1.0));
+    responder.handle_packet(later, &mut rng, &PacketRef::parse(&request).unwrap());
+    assert_eq!(responder.poll_event(), Some(LinkEvent::Up { rtt: secs(1.0) }));
+    assert!(matches!(responder.poll_event(), Some(LinkEvent::Requested { .. })));
+    responder.handle_packet(later, &mut rng, &PacketRef::parse(&report).unwrap());
+    assert_eq!((responder.poll_event(), responder.rtt()), (None, Some(secs(1.0))));
+}
+
+#[test]
+fn a_signed_proof_of_another_mode_closes_the_link() {
+    let owner = Identity::from_slice(&[4; 64]).unwrap();
+    let mut rng = TestRng::seeded(6);
+    let path = Initiate { mtu: 500, hops: 1, first_hop_timeout: secs(6.0) };
+    let (mut link, _) = Link::initiate(start(), &mut rng, DestinationHash::new([5; 16]), owner.public(), path);
+    let (exchange, mode_2) = ([9; 32], Signalling { mtu: 500, mode: 2 }.encode());
+    let signed = [link.id().as_ref(), &exchange, owner.public().signing_key(), &mode_2].concat();
+    let body = [&owner.sign(&signed)[..], &exchange, &mode_2].concat();
+    let proof = link.packet(PacketKind::Proof, Context::LINK_REQUEST_PROOF, body.into()).encode();
+    let proof = PacketRef::parse(&proof).unwrap();
+    assert!(link.verify_proof(&proof) && !verify_link_proof(link.id(), &proof, owner.public()));
+    link.handle_packet(start(), &mut rng, &proof);
+    assert_eq!(link.poll_event(), Some(LinkEvent::Down { reason: LinkCloseReason::Violation }));
+    assert!(link.poll_packet().is_none());
+}
+
+#[test]
+fn a_proof_that_got_lost_is_sent_again_when_asked_for_or_when_the_resource_is_offered_again() {
+    let mut pair = Pair::new(500, 7);
+    let options = LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() };
+    pair.ends[RESPONDER].set_options(options);
+    let (now, rng) = (pair.now, &mut pair.rng);
+    pair.ends[INITIATOR].send_resource(now, rng, None, Bytes::from_static(b"hello")).unwrap();
+    let job = pair.ends[INITIATOR].poll_job().unwrap();
+    pair.ends[INITIATOR].handle_job(now, rng, job.run());
+    let offer = pair.ends[INITIATOR].poll_packet().unwrap();
+    pair.put(INITIATOR, offer.clone());
+    pair.run_for(secs(0.15));
+    // Every proof is lost from here until the sender asks for it.
+    pair.run_for(secs(0.1));
+    while pair.events[RESPONDER].is_empty() {
+        pair.step(pair.now.mono + secs(1.0));
+    }
+    pair.on_the_way.clear();
+    pair.run_for(secs(12.0));
+    let outcome = |event: &LinkEvent| matches!(event, LinkEvent::Resource { outcome: ResourceOutcome::Delivered, .. });
+    assert!(pair.events[INITIATOR].iter().any(outcome), "{:?}", pair.events);
+    pair.put(INITIATOR, offer);
+    pair.run_for(secs(0.15));
+    let received = pair.events[RESPONDER].iter().filter(|event| matches!(event, LinkEvent::Resource { .. })).count();
+    assert_eq!((received, pair.ends[RESPONDER].held().incoming), (1, 0));
+}
+
+#[test]
+fn a_silent_link_goes_stale_and_a_sign_of_life_revives_it() {
+    let mut link = end(false);
+    let mut rng = TestRng::seeded(8);
+    let mut now = start();
+    while link.state() != LinkState::Stale {
+        now = now.later(link.poll_timeout().unwrap().since(now.mono));
+        link.handle_timeout(now, &mut rng);
+    }
+    let alive = link.packet(PacketKind::Data, Context::KEEPALIVE, Bytes::from_static(&[0xfe])).encode();
+    link.handle_packet(now, &mut rng, &PacketRef::parse(&alive).unwrap());
+    assert_eq!(link.state(), LinkState::Active);
+    now = now.later(secs(5.0));
+    link.handle_timeout(now, &mut rng);
+    assert_eq!((link.state(), link.poll_event()), (LinkState::Active, None));
+}
+
+#[test]
+fn the_oldest_receipt_makes_room() {
+    let mut link = end(true);
+    let mut rng = TestRng::seeded(9);
+    let first = link.send(start(), &mut rng, b"0").unwrap();
+    for _ in 0..RECEIPTS_MAX {
+        assert!(link.poll_packet().is_some());
+        link.send(start(), &mut rng, b"1").unwrap();
+    }
+    assert_eq!(link.poll_event(), Some(LinkEvent::Undelivered { packet: first }));
+}

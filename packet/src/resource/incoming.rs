@@ -168,6 +168,11 @@ impl Incoming {
         self.round_bytes = 0;
     }
 
+    /// Whether neither a request went out nor a part came for longer than `link_rtt`.
+    pub(crate) fn is_idle(&self, now: Instant, link_rtt: Duration) -> bool {
+        !self.assembling && now.since(self.last_activity) > link_rtt
+    }
+
     /// A part packet came on the link; whether it belongs here, its map hash tells.
     pub(crate) fn handle_part(&mut self, now: Instant, part: &[u8], frame_len: usize) -> IncomingStep {
         if self.assembling {

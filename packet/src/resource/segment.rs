@@ -21,7 +21,6 @@ const SAMPLES: usize = 4;
 const DECOMPRESS_STEP: usize = 65_536;
 
 /// Makes a segment ready to send. All randomness is drawn before, so that running it is pure.
-#[derive(Debug)]
 pub(crate) struct Prepare {
     /// One MessagePack value, put before the body.
     pub(crate) metadata: Option<Bytes>,
@@ -150,7 +149,6 @@ fn bzip2_smaller(content: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Puts a segment together again.
-#[derive(Debug)]
 pub(crate) struct Assemble {
     pub(crate) hash: ResourceHash,
     pub(crate) random: [u8; 4],
@@ -265,7 +263,7 @@ mod tests {
     #[test]
     fn long_content_that_a_sample_calls_random_is_not_compressed() {
         let noise: Vec<u8> = (0_u32..2000).flat_map(|n| sha256(&[&n.to_be_bytes()])).collect();
-        assert!(!prepare(noise.clone().into(), None, 464).run().unwrap().compressed);
+        assert!(!prepare(noise.into(), None, 464).run().unwrap().compressed);
         let text = b"the same words over and over ".repeat(3000);
         assert!(prepare(text.into(), None, 464).run().unwrap().compressed);
     }
