@@ -2,7 +2,7 @@
 //! its synchronisation between neighbours, and search by meaning. docs/protocol/mesh.md.
 //!
 //! Everything that decides does no I/O: bytes, time and randomness come in as arguments, actions go out as values. The
-//! modules that read files for a person who publishes are `publish` and `adapter`; `model`, `index` and `embed` touch
+//! modules that read files for a person who publishes are [`publish`] and [`adapter`]; `model`, `index` and `embed` touch
 //! files and processes too.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 #![cfg_attr(
@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod adapter;
 pub mod card;
 pub mod catalog;
 pub mod class;
@@ -26,7 +27,9 @@ pub mod gossip;
 pub mod index;
 pub mod manifest;
 pub mod model;
+pub mod publish;
 pub mod search;
+pub mod store;
 pub mod verified;
 
 #[cfg(test)]

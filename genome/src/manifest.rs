@@ -15,6 +15,7 @@ use crate::entry::{Kind, ManifestHash, QuantisedVector, SpaceId};
 use crate::verified::Verified;
 
 pub use decode::DecodeError;
+pub(crate) use decode::is_printable;
 pub use view::{AdapterView, FileView, View};
 
 /// The version of the map that this code reads and writes.
