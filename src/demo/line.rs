@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const BITS_PER_BYTE: u64 = 10;
 /// Bytes carried before the other direction gets its turn.
 const TURN: usize = 64;
+/// What is made up for when a timer ended late: timers tick in milliseconds, and 64 bytes may take less.
+const LATE: Duration = Duration::from_millis(10);
 
 struct End {
     master: AsyncFd<OwnedFd>,
@@ -41,7 +43,9 @@ impl End {
         tcsetattr(&slave, OptionalActions::Now, &settings)?;
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
-        Ok(Self { master: AsyncFd::new(master)?, _slave: slave, path })
+        #[expect(deprecated, reason = "it is unsound for what can change its descriptor; this cannot")]
+        let master = AsyncFd::new(master)?;
+        Ok(Self { master, _slave: slave, path })
     }
 
     async fn read(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -103,17 +107,27 @@ impl SerialLine {
         let mut a_first = true;
         loop {
             // Whoever did not speak last is asked first.
-            let (bytes, to) = tokio::select! {
-                biased;
-                read = a.read(&mut from_a), if a_first => (slice(&from_a, read?), b),
-                read = b.read(&mut from_b) => (slice(&from_b, read?), a),
-                read = a.read(&mut from_a), if !a_first => (slice(&from_a, read?), b),
+            let (bytes, to) = if a_first {
+                tokio::select! {
+                    biased;
+                    read = a.read(&mut from_a) => (slice(&from_a, read?), b),
+                    read = b.read(&mut from_b) => (slice(&from_b, read?), a),
+                }
+            } else {
+                tokio::select! {
+                    biased;
+                    read = b.read(&mut from_b) => (slice(&from_b, read?), a),
+                    read = a.read(&mut from_a) => (slice(&from_a, read?), b),
+                }
             };
             a_first = std::ptr::eq(to, a);
             let bits = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_mul(BITS_PER_BYTE);
             let airtime = Duration::from_micros(bits.saturating_mul(1_000_000) / self.bits_per_second);
-            free_at = free_at.max(Instant::now()) + airtime;
-            tokio::time::sleep_until(free_at).await;
+            let now = Instant::now();
+            free_at = free_at.max(now.checked_sub(LATE).unwrap_or(now)) + airtime;
+            if free_at > now {
+                tokio::time::sleep_until(free_at).await;
+            }
             to.write_all(bytes).await?;
         }
     }
