@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use wend_commands::policy::{InvalidPolicy, Policy, Rule};
 use wend_commands::describe::Description;
+use wend_commands::policy::{InvalidPolicy, Policy, Rule};
 use wend_packet::IdentityHash;
 use wend_packet::stack::Mode;
 

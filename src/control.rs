@@ -239,11 +239,7 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no result.
-    pub fn call<C: Command>(
-        &mut self,
-        command: &C,
-        progress: impl FnMut(Progress),
-    ) -> Result<C::Reply, ControlError> {
+    pub fn call<C: Command>(&mut self, command: &C, progress: impl FnMut(Progress)) -> Result<C::Reply, ControlError> {
         let call = Call::new(fresh_id(), command, 0);
         self.exchange(&call, progress)?.result().map_err(ControlError::Failed)
     }

@@ -120,17 +120,31 @@ impl Home {
     /// # Errors
     /// When the file cannot be read or written, or does not hold an identity: it is never replaced.
     pub fn identity(&self) -> Result<Identity, HomeError> {
-        let path = self.identity_file();
-        match fs::read(&path) {
-            Ok(bytes) => Identity::from_slice(&bytes).map_err(|source| HomeError::Identity { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity::generate(&mut randomness());
-                write_durably(&path, identity.to_private_bytes().as_ref(), 0o600)
-                    .map_err(|source| HomeError::File { verb: "write", path, source })?;
-                Ok(identity)
-            }
-            Err(source) => Err(HomeError::File { verb: "read", path, source }),
+        kept_identity(self.identity_file())
+    }
+
+    /// The same for the key by which other transport nodes know this one as next hop.
+    ///
+    /// # Errors
+    /// As for [`Home::identity`].
+    pub fn transport_identity(&self) -> Result<Identity, HomeError> {
+        kept_identity(self.dir.join("transport_identity"))
+    }
+}
+
+fn kept_identity(path: PathBuf) -> Result<Identity, HomeError> {
+    match fs::read(&path) {
+        Ok(bytes) => Identity::from_slice(&bytes).map_err(|source| HomeError::Identity { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let identity = Identity::generate(&mut randomness());
+            write_durably(&path, identity.to_private_bytes().as_ref(), 0o600).map_err(|source| HomeError::File {
+                verb: "write",
+                path,
+                source,
+            })?;
+            Ok(identity)
         }
+        Err(source) => Err(HomeError::File { verb: "read", path, source }),
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Level {
     /// Has proved who it is, and nothing more is known.
     #[default]
     Unknown,
-    /// The owner has noted it.
+    /// Has announced itself, so that this node has seen it before. Anyone can get so far.
     Known,
     /// The owner relies on it.
     Trusted,

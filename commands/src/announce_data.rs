@@ -151,8 +151,8 @@ impl AnnounceData {
         if services.len() > MAX_SERVICES {
             return Err(InvalidAnnounceData::TooManyServices { count: services.len() });
         }
-        let catalog = catalog.map(|summary| CatalogSummary { count: summary.count.min(0xff_ffff), ..summary });
-        Ok(Self { name: name.to_owned(), roles, capabilities, services, catalog })
+        let data = Self { name: name.to_owned(), roles, capabilities, services, catalog: None };
+        Ok(data.with_catalog(catalog))
     }
 
     /// The name, without control characters, at most [`MAX_NAME`] bytes, possibly empty.
@@ -178,6 +178,13 @@ impl AnnounceData {
     /// The catalog, when the node has one.
     pub fn catalog(&self) -> Option<CatalogSummary> {
         self.catalog
+    }
+
+    /// The same with this catalog.
+    #[must_use]
+    pub fn with_catalog(self, catalog: Option<CatalogSummary>) -> Self {
+        let catalog = catalog.map(|summary| CatalogSummary { count: summary.count.min(0xff_ffff), ..summary });
+        Self { catalog, ..self }
     }
 
     /// `[1, name, roles, capabilities, services, catalog or nil]`, at most [`MAX_LEN`] bytes.

@@ -131,6 +131,11 @@ impl Replies {
         }
     }
 
+    /// A call that was begun will not be run after all: the next one of its id is the first again.
+    pub fn abandon(&mut self, caller: &Caller, id: MessageId) {
+        self.drop_record(&key(caller, id));
+    }
+
     /// How many calls are remembered.
     pub fn len(&self) -> usize {
         self.records.len()

@@ -284,6 +284,11 @@ impl Catalog {
         self.live.contains_key(id)
     }
 
+    /// Everybody who has a live card here.
+    pub fn publishers(&self) -> impl Iterator<Item = IdentityHash> {
+        self.publishers.keys().copied()
+    }
+
     /// Whether there is a live card of `publisher`, so that his key must be kept.
     pub fn has_publisher(&self, publisher: &IdentityHash) -> bool {
         self.publishers.contains_key(publisher)

@@ -6,11 +6,11 @@ use clap::{Args, Subcommand};
 use wend_commands::builtin::genome;
 use wend_packet::time::UnixTime;
 
+use super::Format;
 use super::client::call;
 use super::node::called;
 use super::report::{Exit, Report};
 use super::table::{Table, bytes, emit, emit_json, printable, seconds, short};
-use super::Format;
 use crate::home::Home;
 use crate::node::unix_now;
 
@@ -56,9 +56,8 @@ enum Action {
 }
 
 pub(super) fn publish(home: &Home, args: &PublishArgs) -> Result<Exit, Report> {
-    let path = std::path::absolute(&args.path).map_err(|error| {
-        Report::new(Exit::Usage, format!("{} is not a usable path: {error}", args.path.display()))
-    })?;
+    let path = std::path::absolute(&args.path)
+        .map_err(|error| Report::new(Exit::Usage, format!("{} is not a usable path: {error}", args.path.display())))?;
     let reply = call(home, &genome::Publish { path: path.to_string_lossy().into_owned() })?;
     let exit = if reply.refused.is_empty() { Exit::Done } else { Exit::Negative };
     if args.format.json {
@@ -93,9 +92,7 @@ pub(super) fn publish(home: &Home, args: &PublishArgs) -> Result<Exit, Report> {
 pub(super) fn catalog(home: &Home, args: &CatalogArgs) -> Result<Exit, Report> {
     match &args.action {
         None => list(home, None, None, args.format.json),
-        Some(Action::List { kind, limit, format }) => {
-            list(home, kind.clone(), *limit, format.json || args.format.json)
-        }
+        Some(Action::List { kind, limit, format }) => list(home, kind.clone(), *limit, format.json || args.format.json),
         Some(Action::Sync { node, timeout, format }) => sync(home, node, *timeout, format.json || args.format.json),
     }
 }
@@ -106,7 +103,9 @@ fn list(home: &Home, kind: Option<String>, limit: Option<u32>, json: bool) -> Re
         return emit_json(&reply);
     }
     if reply.entries.is_empty() {
-        eprintln!("the catalog has no such entry; `wend publish PATH` adds one, `wend catalog sync NODE` brings others' in");
+        eprintln!(
+            "the catalog has no such entry; `wend publish PATH` adds one, `wend catalog sync NODE` brings others' in"
+        );
         return Ok(Exit::Negative);
     }
     let now = unix_now();

@@ -11,7 +11,7 @@ use crate::control::{Client, Progress};
 use crate::home::Home;
 
 /// Runs a command on the running node.
-pub fn call<C: Command>(home: &Home, command: &C) -> Result<C::Reply, Report> {
+pub(super) fn call<C: Command>(home: &Home, command: &C) -> Result<C::Reply, Report> {
     let bar = Bar::new();
     let result = Client::connect(home)?.call(command, |progress| bar.show(&progress));
     bar.clear();
@@ -19,7 +19,7 @@ pub fn call<C: Command>(home: &Home, command: &C) -> Result<C::Reply, Report> {
 }
 
 /// Runs a command by name on the running node.
-pub fn call_untyped(home: &Home, name: CommandName, params: &Value) -> Result<Value, Report> {
+pub(super) fn call_untyped(home: &Home, name: CommandName, params: &Value) -> Result<Value, Report> {
     let bar = Bar::new();
     let result = Client::connect(home)?.call_untyped(name, params, |progress| bar.show(&progress));
     bar.clear();

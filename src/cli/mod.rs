@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub(crate) use model::install as install_model;
 pub use report::{Exit, Report};
+pub(crate) use table::{Table, bytes, emit, emit_json, short};
 
 /// A delay-tolerant mesh of sovereign nodes over whatever links there are.
 #[derive(Debug, Parser)]

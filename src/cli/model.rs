@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use wend_genome::model::{self, Model, ModelError, Step};
 
+use super::Format;
 use super::report::{Exit, Report};
 use super::table::{Table, bytes, emit, emit_json};
-use super::Format;
 use crate::home::Home;
 
 #[derive(Debug, Args)]
@@ -98,4 +98,3 @@ impl From<ModelError> for Report {
         Self::new(Exit::Negative, error.to_string())
     }
 }
-

@@ -7,10 +7,10 @@ use wend_commands::{CommandName, Value, json};
 use wend_packet::destination::DestinationName;
 use wend_packet::{DestinationHash, IdentityHash};
 
+use super::Format;
 use super::client::{call, call_untyped};
 use super::report::{Exit, Report};
 use super::table::{Table, bitrate, bytes, emit, emit_json, printable, seconds, short};
-use super::Format;
 use crate::home::Home;
 use crate::node::node_name;
 
@@ -87,15 +87,21 @@ pub(super) fn status(home: &Home, args: StatusArgs) -> Result<Exit, Report> {
     about.row(["identity".into(), status.identity.to_string()]);
     about.row(["destination".into(), status.destination.to_string()]);
     about.row(["home".into(), status.home.clone()]);
-    about.row(["version".into(), format!("{}, up {}, process {}", status.version, seconds(status.uptime_s), status.process)]);
+    about.row([
+        "version".into(),
+        format!("{}, up {}, process {}", status.version, seconds(status.uptime_s), status.process),
+    ]);
     about.row(["memory".into(), status.memory_bytes.map_or_else(|| "not known".into(), bytes)]);
     about.row(["relays for others".into(), yes_no(status.transport)]);
     about.row(["paths, links".into(), format!("{}, {}", status.paths, status.links)]);
     about.row(["catalog".into(), format!("{} entries, {own} of them published here{root}", status.catalog_count)]);
-    about.row(["search by".into(), status.model.as_ref().map_or_else(
-        || "words; `wend model install` adds meaning".into(),
-        |model| format!("meaning ({model})"),
-    )]);
+    about.row([
+        "search by".into(),
+        status
+            .model
+            .as_ref()
+            .map_or_else(|| "words; `wend model install` adds meaning".into(), |model| format!("meaning ({model})")),
+    ]);
     let mut links = Table::new(["interface", "type", "state", "bitrate", "received", "sent"]);
     for interface in &status.interfaces {
         links.row([
@@ -181,7 +187,12 @@ pub(super) fn ping(home: &Home, args: &PingArgs) -> Result<Exit, Report> {
                 0 => String::new(),
                 setup => format!(", after {setup} ms for path and link"),
             };
-            let line = format!("{}: {} ms over {} hops{setup}\n", called(&reply.name, reply.destination), reply.round_trip_ms, reply.hops);
+            let line = format!(
+                "{}: {} ms over {} hops{setup}\n",
+                called(&reply.name, reply.destination),
+                reply.round_trip_ms,
+                reply.hops
+            );
             emit(&line)?;
         }
         replies.push(reply);
@@ -191,7 +202,8 @@ pub(super) fn ping(home: &Home, args: &PingArgs) -> Result<Exit, Report> {
 
 pub(super) fn exec(home: &Home, args: &ExecArgs) -> Result<Exit, Report> {
     let name: CommandName = args.command.parse().map_err(|error: wend_commands::name::InvalidName| {
-        Report::new(Exit::Usage, error.to_string()).help("command names look like node/info; docs/commands.md lists them")
+        Report::new(Exit::Usage, error.to_string())
+            .help("command names look like node/info; docs/commands.md lists them")
     })?;
     let params = match &args.params {
         Some(text) => json::from_json(text),

@@ -123,15 +123,11 @@ impl From<ControlError> for Report {
             }
             ControlError::Failed(failure) => {
                 let exit = match failure.code {
-                    Code::Expired => Exit::Expired,
-                    Code::Unknown | Code::Invalid => Exit::Usage,
+                    Code::EXPIRED => Exit::Expired,
+                    Code::UNKNOWN | Code::INVALID => Exit::Usage,
                     _ => Exit::Negative,
                 };
-                let (message, help) = match failure.detail.split_once("; ") {
-                    Some((what, next)) => (what.to_owned(), Some(next.to_owned())),
-                    None => (failure.detail, None),
-                };
-                Self { exit, message, place: None, help }
+                Self::new(exit, failure.detail)
             }
             ControlError::Broken(_) | ControlError::Closed => {
                 Self::new(Exit::NoNode, message).help("look at the output of `wend up` for the reason")

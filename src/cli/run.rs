@@ -93,12 +93,7 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
     runtime.block_on(async move {
         let options = Options { model: args.model };
         let node = Node::start(home, config, options).await?;
-        eprintln!(
-            "{} is up: identity {}, destination {}",
-            node.name(),
-            node.identity(),
-            node.destination()
-        );
+        eprintln!("{} is up: identity {}, destination {}", node.name(), node.identity(), node.destination());
         eprintln!("home {}; stop with Ctrl-C", home.dir().display());
         stop_signal(args.stop_with_stdin).await;
         tracing::info!("stopping");
@@ -113,7 +108,11 @@ fn start_log(filter: &str, json: bool) -> Result<(), Report> {
             .help("use error, warn, info, debug or trace")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if json { log.json().init() } else { log.with_target(false).init() }
+    if json {
+        log.json().init()
+    } else {
+        log.with_target(false).init()
+    }
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use clap::Args;
 use wend_commands::builtin::genome;
 
+use super::Format;
 use super::client::call;
 use super::report::{Exit, Report};
 use super::table::{Table, bytes, emit, emit_json, printable, short};
-use super::Format;
 use crate::home::Home;
 
 #[derive(Debug, Args)]
@@ -81,7 +81,12 @@ pub(super) fn search(home: &Home, args: &SearchArgs) -> Result<Exit, Report> {
         (0, _) => String::new(),
         (asked, answered) => format!("; {asked} other nodes asked, {answered} answered"),
     };
-    eprintln!("{} hits among {} entries, ranked by {}{asked}", reply.hits.len(), reply.searched, printable(&reply.ranked_by));
+    eprintln!(
+        "{} hits among {} entries, ranked by {}{asked}",
+        reply.hits.len(),
+        reply.searched,
+        printable(&reply.ranked_by)
+    );
     Ok(exit)
 }
 
@@ -105,7 +110,8 @@ pub(super) fn show(home: &Home, args: &ShowArgs) -> Result<Exit, Report> {
     line("entry", entry.entry.to_string());
     line("kind", entry.kind.clone());
     line("publisher", if entry.own { format!("{} (this node)", entry.publisher) } else { entry.publisher.to_string() });
-    let signature = if entry.card_verified { "card signed by its publisher" } else { "card NOT signed by its publisher" };
+    let signature =
+        if entry.card_verified { "card signed by its publisher" } else { "card NOT signed by its publisher" };
     line("signature", signature.into());
     if let Some(version) = entry.version.clone() {
         line("version", version);

@@ -8,31 +8,36 @@ use super::report::{Exit, Report};
 
 /// Rows of cells, printed in columns as wide as their widest cell. The last column is not padded.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings.
-    pub fn new<const N: usize>(headings: [&str; N]) -> Self {
+    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
         Self { rows: vec![headings.map(|heading| heading.to_uppercase()).into()] }
     }
 
     /// A table of names and values, without headings.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::default()
     }
 
     /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
     /// The text, each line ended.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
@@ -51,12 +56,12 @@ impl Table {
 }
 
 /// Names and descriptions come from strangers: control characters in them would reach the terminal as commands.
-pub fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Prints text that is ready. A reader that has gone, as in `| head`, is a clean end.
-pub fn emit(text: &str) -> Result<Exit, Report> {
+pub(crate) fn emit(text: &str) -> Result<Exit, Report> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -67,14 +72,14 @@ pub fn emit(text: &str) -> Result<Exit, Report> {
 }
 
 /// Prints one JSON document.
-pub fn emit_json(value: &impl Serialize) -> Result<Exit, Report> {
+pub(crate) fn emit_json(value: &impl Serialize) -> Result<Exit, Report> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Report::new(Exit::Negative, format!("the result has no JSON form: {error}")))?;
     emit(&(text + "\n"))
 }
 
 /// A number of bytes for a person.
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut scaled = count as f64;
     let mut unit = 0;
@@ -86,7 +91,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// A bitrate for a person.
-pub fn bitrate(bits_per_second: u64) -> String {
+pub(super) fn bitrate(bits_per_second: u64) -> String {
     match bits_per_second {
         0..1_000 => format!("{bits_per_second} bit/s"),
         1_000..1_000_000 => format!("{:.1} kbit/s", bits_per_second as f64 / 1e3),
@@ -95,7 +100,7 @@ pub fn bitrate(bits_per_second: u64) -> String {
 }
 
 /// A length of time for a person.
-pub fn seconds(count: u64) -> String {
+pub(super) fn seconds(count: u64) -> String {
     match count {
         0..120 => format!("{count} s"),
         120..7_200 => format!("{} min", count / 60),
@@ -105,7 +110,7 @@ pub fn seconds(count: u64) -> String {
 }
 
 /// The head of a hash, as long as a person needs to tell a few apart; commands take it too.
-pub fn short(hash: &impl ToString) -> String {
+pub(crate) fn short(hash: &impl ToString) -> String {
     hash.to_string().chars().take(8).collect()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use wend_commands::MessageId;
+use wend_commands::announce_data::CatalogSummary;
 use wend_interfaces::Monitor;
 use wend_packet::stack::{InterfaceId, Path, RequestError, SendError};
 use wend_packet::{DestinationHash, IdentityHash, LinkId, RequestId};
@@ -22,7 +23,7 @@ pub struct Stopped;
 
 /// Why there is no link to a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LinkFailure {
+pub(super) enum LinkFailure {
     /// The link request could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -36,7 +37,7 @@ pub enum LinkFailure {
 
 /// A link of this node to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OwnLink {
+pub(super) struct OwnLink {
     /// Its id.
     pub link: LinkId,
     /// Whether it was open already.
@@ -47,7 +48,7 @@ pub struct OwnLink {
 
 /// How much of a response has arrived, in bytes as they travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arriving {
+pub(super) struct Arriving {
     /// So far.
     pub received: usize,
     /// In all.
@@ -56,7 +57,7 @@ pub struct Arriving {
 
 /// A request to be made on an open link.
 #[derive(Debug)]
-pub struct OwnRequest {
+pub(super) struct OwnRequest {
     /// On which link.
     pub link: LinkId,
     /// One MessagePack value for the command path.
@@ -71,7 +72,7 @@ pub struct OwnRequest {
 
 /// An interface at one moment.
 #[derive(Debug, Clone)]
-pub struct InterfaceView {
+pub(super) struct InterfaceView {
     /// Its id.
     pub id: InterfaceId,
     /// Its name.
@@ -86,7 +87,7 @@ pub struct InterfaceView {
 
 /// A path, and what is known of whom it leads to.
 #[derive(Debug, Clone)]
-pub struct PathView {
+pub(super) struct PathView {
     /// The path.
     pub path: Path,
     /// Whose destination it is.
@@ -97,18 +98,20 @@ pub struct PathView {
 
 /// What is known of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NodeView {
+pub(super) struct NodeView {
     /// Who it is, when that was heard.
     pub identity: Option<IdentityHash>,
     /// Name it announces; empty for none.
     pub name: String,
     /// Distance, when a path is known.
     pub hops: Option<u8>,
+    /// Its catalog, as announced.
+    pub catalog: Option<CatalogSummary>,
 }
 
 /// The core at one moment.
 #[derive(Debug, Clone)]
-pub struct CoreView {
+pub(super) struct CoreView {
     /// All interfaces.
     pub interfaces: Vec<InterfaceView>,
     /// How many paths are known.
@@ -133,7 +136,7 @@ pub(super) enum CoreCall {
 
 /// Asks the core; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct CoreHandle {
+pub(super) struct CoreHandle {
     calls: mpsc::Sender<CoreCall>,
 }
 
@@ -154,7 +157,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// When the core has ended.
-    pub async fn find_path(&self, to: DestinationHash, wait: Duration) -> Result<Option<u8>, Stopped> {
+    pub(super) async fn find_path(&self, to: DestinationHash, wait: Duration) -> Result<Option<u8>, Stopped> {
         self.ask(|reply| CoreCall::FindPath { to, wait, reply }).await
     }
 
@@ -162,7 +165,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn link(&self, to: DestinationHash) -> Result<OwnLink, LinkFailure> {
+    pub(super) async fn link(&self, to: DestinationHash) -> Result<OwnLink, LinkFailure> {
         self.ask(|reply| CoreCall::Link { to, reply }).await?
     }
 
@@ -170,12 +173,19 @@ impl CoreHandle {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn request(&self, request: OwnRequest) -> Result<Result<Bytes, RequestError>, Stopped> {
+    pub(super) async fn request(&self, request: OwnRequest) -> Result<Result<Bytes, RequestError>, Stopped> {
         self.ask(|reply| CoreCall::Request { request, reply }).await
     }
 
     /// Sends the reply to a call that came in on a link.
-    pub(super) async fn respond(&self, link: LinkId, request: RequestId, caller: IdentityHash, id: MessageId, reply: Bytes) {
+    pub(super) async fn respond(
+        &self,
+        link: LinkId,
+        request: RequestId,
+        caller: IdentityHash,
+        id: MessageId,
+        reply: Bytes,
+    ) {
         // Without a core there is no link either.
         drop(self.calls.send(CoreCall::Respond { link, request, caller, id, reply }).await);
     }
@@ -184,7 +194,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// When the core has ended.
-    pub async fn node(&self, destination: DestinationHash) -> Result<NodeView, Stopped> {
+    pub(super) async fn node(&self, destination: DestinationHash) -> Result<NodeView, Stopped> {
         self.ask(|reply| CoreCall::Node { destination, reply }).await
     }
 
@@ -192,7 +202,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// When the core has ended.
-    pub async fn announce(&self) -> Result<Vec<String>, Stopped> {
+    pub(super) async fn announce(&self) -> Result<Vec<String>, Stopped> {
         self.ask(|reply| CoreCall::Announce { reply }).await
     }
 
@@ -200,7 +210,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// When the core has ended.
-    pub async fn resolve(&self, text: &str) -> Result<Resolved, Stopped> {
+    pub(super) async fn resolve(&self, text: &str) -> Result<Resolved, Stopped> {
         self.ask(|reply| CoreCall::Resolve { text: text.to_owned(), reply }).await
     }
 
@@ -208,7 +218,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// When the core has ended.
-    pub async fn view(&self) -> Result<Box<CoreView>, Stopped> {
+    pub(super) async fn view(&self) -> Result<Box<CoreView>, Stopped> {
         self.ask(|reply| CoreCall::View { reply }).await
     }
 
@@ -216,7 +226,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// When the core has ended.
-    pub async fn paths(&self) -> Result<Vec<PathView>, Stopped> {
+    pub(super) async fn paths(&self) -> Result<Vec<PathView>, Stopped> {
         self.ask(|reply| CoreCall::Paths { reply }).await
     }
 }

@@ -13,29 +13,29 @@ pub fn randomness() -> UnwrapErr<SysRng> {
 
 /// Reads both clocks; instants count from when this was made.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(super) struct Clock {
     start: tokio::time::Instant,
 }
 
 impl Clock {
     /// A clock that starts now.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { start: tokio::time::Instant::now() }
     }
 
     /// Both clocks.
-    pub fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Now { mono: Instant::from_micros(micros), unix: unix_now() }
     }
 
     /// Whole seconds since it was started.
-    pub fn uptime_s(&self) -> u64 {
+    pub(super) fn uptime_s(&self) -> u64 {
         self.start.elapsed().as_secs()
     }
 
     /// When an instant of this clock comes.
-    pub fn at(&self, instant: Instant) -> tokio::time::Instant {
+    pub(super) fn at(&self, instant: Instant) -> tokio::time::Instant {
         self.start + std::time::Duration::from_micros(instant.as_micros())
     }
 }

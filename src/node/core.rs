@@ -1,7 +1,7 @@
 //! The core task: the one owner of the packet layer. It decides nothing by itself; it feeds the stack and carries out
 //! what the stack and its callers ask for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_commands::announce_data::{AnnounceData, CatalogSummary};
 use wend_interfaces::{InterfaceHandle, PortEvent};
+use wend_packet::announce::AnnounceRef;
 use wend_packet::identity::{Identity, PublicIdentity};
 use wend_packet::job::JobResult;
 use wend_packet::link::RequestOptions;
-use wend_packet::announce::AnnounceRef;
 use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, RequestError, Role, Stack};
 use wend_packet::time::{Instant, Now};
 use wend_packet::timers::Timers;
@@ -23,6 +23,7 @@ use wend_packet::{DestinationHash, NameHash};
 
 use super::calls::{Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView};
 use super::clock::{Clock, randomness};
+use super::genome::GenomeHandle;
 use super::keeper::Keeper;
 use super::links::{OwnLinks, Wanted};
 use super::peers::{Peer, Peers};
@@ -40,6 +41,10 @@ const SEEKERS_MAX: usize = 256;
 const ANNOUNCE_SETTLE: Duration = Duration::from_secs(1);
 /// Announces are repeated this often, give or take a tenth. docs/protocol/mesh.md.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Links below this many bit/s are announced on only every [`ANNOUNCE_INTERVAL_SLOW`].
+const SLOW_BPS: u64 = 64_000;
+/// Least time between two announces on a slow link that nobody asked for. docs/protocol/mesh.md.
+const ANNOUNCE_INTERVAL_SLOW: Duration = Duration::from_secs(6 * 3600);
 /// Least time between two announces because the catalog changed. docs/protocol/mesh.md.
 const ANNOUNCE_CHANGED: Duration = Duration::from_secs(900);
 /// Announces in an hour: transport nodes stop relaying a destination after six, and one is left for `wend announce`.
@@ -56,10 +61,18 @@ enum Alarm {
     Keep,
 }
 
+/// Whether a person wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Yes,
+    No,
+}
+
 struct Attached {
     handle: InterfaceHandle,
     parent: Option<InterfaceId>,
     profile: Option<InterfaceProfile>,
+    announced: Option<Instant>,
     /// Whether a task waits for the driver to have room.
     full: bool,
 }
@@ -101,6 +114,7 @@ pub(super) struct Parts {
     pub server: Server,
     pub keeper: Keeper,
     pub neighbours: mpsc::Sender<Neighbour>,
+    pub genome: GenomeHandle,
     pub handle: CoreHandle,
 }
 
@@ -205,7 +219,7 @@ impl Core {
         let now = self.now();
         while let Some(alarm) = self.timers.pop_due(now.mono) {
             match alarm {
-                Alarm::Announce => drop(self.announce(now)),
+                Alarm::Announce => drop(self.announce(now, Asked::No)),
                 Alarm::Seeker(id) => self.seek_on(now, id),
                 Alarm::Idle(to) => self.close_if_idle(now, to),
                 Alarm::Keep => self.parts.keeper.write(self.parts.stack.last_emission()),
@@ -273,7 +287,7 @@ impl Core {
     }
 
     fn attach(&mut self, handle: InterfaceHandle, parent: Option<InterfaceId>) {
-        self.interfaces.insert(handle.id, Attached { handle, parent, profile: None, full: false });
+        self.interfaces.insert(handle.id, Attached { handle, parent, profile: None, announced: None, full: false });
     }
 
     fn port_event(&mut self, event: PortEvent) {
@@ -307,15 +321,12 @@ impl Core {
                     && let Some(data) = AnnounceData::decode(&app_data)
                 {
                     tracing::debug!(dst = ?destination, name = data.name(), hops, "node heard");
+                    self.parts.genome.hear(identity);
                     self.offer_neighbour(destination, &data, hops, on);
                     self.peers.heard(destination, Peer { identity: identity.hash(), data, hops, heard: now });
                 }
             }
             Event::PathChanged { destination, hops: Some(hops) } => self.found(destination, hops),
-            Event::PathChanged { destination, hops: None } => {
-                self.parts.keeper.no_path(destination);
-                self.keep_soon(now);
-            }
             Event::LinkUp { link, destination, role: Role::Initiator, rtt } => {
                 if let Some(mut open) = self.parts.stack.link(now, link)
                     && let Err(error) = open.identify(&self.parts.identity)
@@ -388,7 +399,7 @@ impl Core {
                 self.answer(now, &Incoming { link, request, caller: Some(caller), body: reply.clone() }, &reply);
                 self.parts.server.done(&self.peers, caller, id, reply);
             }
-            CoreCall::Announce { reply } => drop(reply.send(self.announce(now))),
+            CoreCall::Announce { reply } => drop(reply.send(self.announce(now, Asked::Yes))),
             CoreCall::Node { destination, reply } => drop(reply.send(self.node(destination))),
             CoreCall::Resolve { text, reply } => {
                 let others = self.parts.stack.paths().map(|path| path.destination);
@@ -451,7 +462,7 @@ impl Core {
     fn close_if_idle(&mut self, now: Now, to: DestinationHash) {
         match self.links.idle(now.mono, to) {
             Ok(link) => {
-                if let Some(mut link) = self.parts.stack.link(now, link) {
+                if let Some(link) = self.parts.stack.link(now, link) {
                     link.close();
                 }
             }
@@ -475,32 +486,43 @@ impl Core {
 
     fn catalog_changed(&mut self) {
         let now = self.now();
-        self.show_portrait();
+        // Answers to path requests carry the newest data at once.
+        let data = self.portrait();
+        if let Err(error) = self.parts.stack.set_app_data(self.parts.destination, &data) {
+            tracing::error!(%error, "announce data refused");
+        }
         let last = self.announced.back().map_or(now.mono, |last| *last + ANNOUNCE_CHANGED);
         self.announce_at(last.max(now.mono + ANNOUNCE_SETTLE));
     }
 
-    /// Path responses carry the newest data too.
-    fn show_portrait(&mut self) {
+    /// What announces carry now.
+    fn portrait(&mut self) -> Vec<u8> {
         let catalog = *self.parts.portrait.catalog.borrow_and_update();
-        let data = self.parts.portrait.data.clone().with_catalog(Some(catalog)).encode();
-        if let Err(error) = self.parts.stack.set_app_data(self.parts.destination, &data) {
-            tracing::error!(%error, "announce data refused");
-        }
+        self.parts.portrait.data.clone().with_catalog(Some(catalog)).encode()
     }
 
-    /// Announces on every interface that is up; gives their names.
-    fn announce(&mut self, now: Now) -> Vec<String> {
-        let up = self.interfaces.values().filter(|attached| attached.profile.is_some());
-        let up: Vec<String> = up.map(|attached| attached.handle.name.to_string()).collect();
+    /// Announces on every interface that is up, on slow ones only when it is time or somebody asked; gives their names.
+    fn announce(&mut self, now: Now, asked: Asked) -> Vec<String> {
         let spread = u64::from(randomness().next_u32() % 7200);
         let next = ANNOUNCE_INTERVAL * 9 / 10 + Duration::from_millis(spread * 100);
         self.timers.set(Alarm::Announce, now.mono + next);
-        if up.is_empty() {
-            return up;
+        let mut on = BTreeSet::new();
+        let mut names = Vec::new();
+        for (id, attached) in &mut self.interfaces {
+            let Some(profile) = &attached.profile else { continue };
+            let recent = attached.announced.is_some_and(|at| now.mono.since(at) < ANNOUNCE_INTERVAL_SLOW);
+            if asked == Asked::No && profile.bitrate_bps < SLOW_BPS && recent {
+                continue;
+            }
+            attached.announced = Some(now.mono);
+            on.insert(*id);
+            names.push(attached.handle.name.to_string());
         }
-        self.show_portrait();
-        match self.parts.stack.announce(now, self.parts.destination) {
+        if names.is_empty() {
+            return names;
+        }
+        let data = self.portrait();
+        match self.parts.stack.announce_on(now, self.parts.destination, &data, |id| on.contains(&id)) {
             Ok(()) => {
                 self.announced.push_back(now.mono);
                 if self.announced.len() > ANNOUNCES_PER_HOUR {
@@ -511,7 +533,7 @@ impl Core {
             }
             Err(error) => tracing::error!(%error, "cannot announce"),
         }
-        up
+        names
     }
 
     fn view(&self) -> CoreView {
@@ -539,9 +561,11 @@ impl Core {
     }
 
     fn node(&self, destination: DestinationHash) -> NodeView {
+        let peer = self.peers.get(&destination);
         NodeView {
             identity: self.parts.stack.identity_of(destination).map(PublicIdentity::hash),
-            name: self.peers.get(&destination).map(|peer| peer.data.name().to_owned()).unwrap_or_default(),
+            name: peer.map(|peer| peer.data.name().to_owned()).unwrap_or_default(),
+            catalog: peer.and_then(|peer| peer.data.catalog()),
             hops: self.parts.stack.path(destination).map(|path| path.hops),
         }
     }
@@ -550,7 +574,7 @@ impl Core {
     async fn goodbye(&mut self, ports: &mut mpsc::Receiver<PortEvent>) {
         let now = self.now();
         for id in self.links.links().collect::<Vec<_>>() {
-            if let Some(mut link) = self.parts.stack.link(now, id) {
+            if let Some(link) = self.parts.stack.link(now, id) {
                 link.close();
             }
         }

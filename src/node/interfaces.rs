@@ -24,7 +24,7 @@ pub struct InterfaceError {
 ///
 /// # Errors
 /// The first interface that cannot be started.
-pub async fn start(
+pub(super) async fn start(
     config: &[InterfaceConfig],
     ports: &Ports,
     tasks: &TaskTracker,
@@ -32,8 +32,7 @@ pub async fn start(
 ) -> Result<Vec<(InterfaceHandle, InterfaceKind)>, InterfaceError> {
     let mut handles = Vec::new();
     for interface in config.iter().filter(|interface| interface.enabled) {
-        let failed =
-            |source: DriverError| InterfaceError { name: interface.name.clone(), source: Arc::new(source) };
+        let failed = |source: DriverError| InterfaceError { name: interface.name.clone(), source: Arc::new(source) };
         let (driver, backoff) = driver(interface).await.map_err(failed)?;
         let (port, handle) = ports.port(&interface.name).map_err(|_| failed(DriverError::IdsExhausted))?;
         tasks.spawn(supervise(driver, port, backoff, cancel.clone()));
@@ -64,6 +63,8 @@ async fn driver(config: &InterfaceConfig) -> Result<(Box<dyn Driver>, Backoff), 
             (Box::new(serial), Backoff::serial(seed))
         }
         #[cfg(not(feature = "serial"))]
-        InterfaceKind::Serial => return Err(DriverError::NoSuchPort { port: "serial (not part of this build)".into() }),
+        InterfaceKind::Serial => {
+            return Err(DriverError::NoSuchPort { port: "serial (not part of this build)".into() });
+        }
     })
 }

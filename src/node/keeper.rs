@@ -11,12 +11,12 @@ use wend_packet::time::UnixTime;
 use super::store::{Change, Number, Store, StoreError};
 
 /// How long changes gather. docs/architecture.md, section 13.
-pub const COALESCE: Duration = Duration::from_secs(5);
+pub(super) const COALESCE: Duration = Duration::from_secs(5);
 
 /// What waits to be written. At most one entry for each path the stack holds, since later changes replace earlier ones.
-pub struct Keeper {
+pub(super) struct Keeper {
     store: Store,
-    paths: BTreeMap<DestinationHash, Option<PathRecord>>,
+    paths: BTreeMap<DestinationHash, PathRecord>,
     touched: bool,
     scheduled: bool,
     writing: JoinSet<Result<(), StoreError>>,
@@ -30,48 +30,40 @@ impl std::fmt::Debug for Keeper {
 
 impl Keeper {
     /// Nothing waits yet.
-    pub fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self { store, paths: BTreeMap::new(), touched: false, scheduled: false, writing: JoinSet::new() }
     }
 
     /// A path was learned or renewed.
-    pub fn path(&mut self, record: PathRecord) {
-        self.paths.insert(record.destination, Some(record));
-    }
-
-    /// A path is gone.
-    pub fn no_path(&mut self, destination: DestinationHash) {
-        self.paths.insert(destination, None);
+    pub(super) fn path(&mut self, record: PathRecord) {
+        self.paths.insert(record.destination, record);
     }
 
     /// A number changed.
-    pub fn touch(&mut self) {
+    pub(super) fn touch(&mut self) {
         self.touched = true;
     }
 
     /// Whether a write has to be scheduled; says so once until it is done.
-    pub fn is_due(&mut self) -> bool {
+    pub(super) fn is_due(&mut self) -> bool {
         !std::mem::replace(&mut self.scheduled, true)
     }
 
     /// Writes all that waits, in the background. While an earlier write still runs, this one joins the next.
-    pub fn write(&mut self, last_announce: UnixTime) {
+    pub(super) fn write(&mut self, last_announce: UnixTime) {
         self.scheduled = false;
         if self.paths.is_empty() && !self.touched {
             return;
         }
         self.touched = false;
         let mut changes = vec![Change::Number(Number::LastAnnounce, last_announce.0)];
-        changes.extend(std::mem::take(&mut self.paths).into_iter().map(|(destination, record)| match record {
-            Some(record) => Change::Path(record),
-            None => Change::NoPath(destination),
-        }));
+        changes.extend(std::mem::take(&mut self.paths).into_values().map(Change::Path));
         let store = self.store.clone();
         self.writing.spawn(async move { store.commit(changes).await });
     }
 
     /// Waits for a write to end, for ever when none runs. Cancel-safe.
-    pub async fn done(&mut self) {
+    pub(super) async fn done(&mut self) {
         match self.writing.join_next().await {
             Some(Ok(Err(error))) => tracing::warn!(%error, "paths are not kept"),
             Some(_) => {}
@@ -80,7 +72,7 @@ impl Keeper {
     }
 
     /// Waits for all writes to end.
-    pub async fn finish(&mut self) {
+    pub(super) async fn finish(&mut self) {
         while !self.writing.is_empty() {
             self.done().await;
         }

@@ -12,7 +12,7 @@ use wend_packet::{DestinationHash, LinkId, RequestId};
 use super::calls::{Arriving, LinkFailure, OwnLink};
 
 /// How long a link stays open that nobody uses: opening one costs some 500 bytes, keeping it a few bytes in a minute.
-pub const IDLE: Duration = Duration::from_secs(120);
+pub(super) const IDLE: Duration = Duration::from_secs(120);
 
 type Waiting = Vec<oneshot::Sender<Result<OwnLink, LinkFailure>>>;
 
@@ -37,14 +37,14 @@ struct Pending {
 
 /// The links this node opened and the requests it waits for. The stack bounds both.
 #[derive(Debug, Default)]
-pub struct OwnLinks {
+pub(super) struct OwnLinks {
     by_destination: BTreeMap<DestinationHash, Entry>,
     pending: BTreeMap<RequestId, Pending>,
 }
 
 /// What has to be done for someone who wants a link.
 #[derive(Debug)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// Nothing: it was told, or will be.
     Handled,
     /// A link has to be opened.
@@ -53,7 +53,7 @@ pub enum Wanted {
 
 impl OwnLinks {
     /// Somebody wants a link to `to`.
-    pub fn want(
+    pub(super) fn want(
         &mut self,
         now: Instant,
         to: DestinationHash,
@@ -72,17 +72,12 @@ impl OwnLinks {
     }
 
     /// A link request went out for somebody.
-    pub fn opening(
-        &mut self,
-        to: DestinationHash,
-        link: LinkId,
-        reply: oneshot::Sender<Result<OwnLink, LinkFailure>>,
-    ) {
+    pub(super) fn opening(&mut self, to: DestinationHash, link: LinkId, reply: oneshot::Sender<Result<OwnLink, LinkFailure>>) {
         self.by_destination.insert(to, Entry { link, state: State::Opening(vec![reply]) });
     }
 
     /// A link is active: whoever waited is told. Says when to look whether it is idle.
-    pub fn up(&mut self, now: Instant, to: DestinationHash, link: LinkId, rtt: Duration) -> Option<Instant> {
+    pub(super) fn up(&mut self, now: Instant, to: DestinationHash, link: LinkId, rtt: Duration) -> Option<Instant> {
         let entry = self.by_destination.get_mut(&to).filter(|entry| entry.link == link)?;
         let State::Opening(waiting) = std::mem::replace(&mut entry.state, State::Open { rtt, used: now }) else {
             return None;
@@ -94,7 +89,7 @@ impl OwnLinks {
     }
 
     /// A link is gone: whoever waited for it is told. Requests on it are answered by events of their own.
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         let gone = self.by_destination.extract_if(.., |_, entry| entry.link == link);
         for (_, entry) in gone {
             if let State::Opening(waiting) = entry.state {
@@ -106,7 +101,7 @@ impl OwnLinks {
     }
 
     /// A request went out.
-    pub fn requested(
+    pub(super) fn requested(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -119,7 +114,7 @@ impl OwnLinks {
     }
 
     /// Part of a response has arrived.
-    pub fn arriving(&mut self, request: RequestId, so_far: Arriving) {
+    pub(super) fn arriving(&mut self, request: RequestId, so_far: Arriving) {
         if let Some(Pending { arriving: Some(sink), .. }) = self.pending.get(&request) {
             // Only the newest figure matters, so a full channel loses nothing.
             drop(sink.try_send(so_far));
@@ -127,7 +122,7 @@ impl OwnLinks {
     }
 
     /// A request is over.
-    pub fn responded(&mut self, now: Instant, request: RequestId, response: Result<Bytes, RequestError>) {
+    pub(super) fn responded(&mut self, now: Instant, request: RequestId, response: Result<Bytes, RequestError>) {
         if let Some(Pending { link, reply, .. }) = self.pending.remove(&request) {
             self.touch(now, link);
             drop(reply.send(response));
@@ -143,7 +138,7 @@ impl OwnLinks {
     }
 
     /// Whether the link to `to` is to be closed now, or when to look again.
-    pub fn idle(&mut self, now: Instant, to: DestinationHash) -> Result<LinkId, Option<Instant>> {
+    pub(super) fn idle(&mut self, now: Instant, to: DestinationHash) -> Result<LinkId, Option<Instant>> {
         let Some(Entry { link, state: State::Open { used, .. } }) = self.by_destination.get(&to) else {
             return Err(None);
         };
@@ -157,7 +152,7 @@ impl OwnLinks {
     }
 
     /// All links that are open or being opened.
-    pub fn links(&self) -> impl Iterator<Item = LinkId> {
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
         self.by_destination.values().map(|entry| entry.link)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wend_commands::{Call, Code, Failure, Reply};
 use wend_packet::DestinationHash;
 use wend_packet::stack::RequestError;
@@ -12,19 +12,19 @@ use super::calls::{Arriving, CoreHandle, LinkFailure, OwnRequest, Stopped};
 use super::peers::Resolved;
 
 /// How long a caller waits when it does not say.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Largest reply that is accepted: one resource segment.
 const RESPONSE_MAX: usize = 1 << 20;
 
 /// The other nodes, as seen from this one; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Mesh {
+pub(super) struct Mesh {
     core: CoreHandle,
 }
 
 /// A reply, and how it came.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(super) struct Answer {
     /// The reply.
     pub reply: Reply,
     /// Distance in hops.
@@ -43,7 +43,7 @@ impl From<Stopped> for Failure {
 
 impl Mesh {
     /// The mesh behind this core.
-    pub fn new(core: CoreHandle) -> Self {
+    pub(super) fn new(core: CoreHandle) -> Self {
         Self { core }
     }
 
@@ -51,7 +51,7 @@ impl Mesh {
     ///
     /// # Errors
     /// When nothing or more than one thing fits.
-    pub async fn resolve(&self, text: &str) -> Result<DestinationHash, Failure> {
+    pub(super) async fn resolve(&self, text: &str) -> Result<DestinationHash, Failure> {
         match self.core.resolve(text).await? {
             Resolved::One(destination) => Ok(destination),
             Resolved::Nobody => Err(Failure::new(
@@ -78,7 +78,7 @@ impl Mesh {
     ///
     /// # Errors
     /// When no reply came; what the command itself answered, also a refusal, is in the reply.
-    pub async fn execute(
+    pub(super) async fn execute(
         &self,
         to: DestinationHash,
         call: &Call,

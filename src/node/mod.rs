@@ -21,10 +21,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wend_commands::announce_data::{AnnounceData, Capabilities, Roles};
-use wend_commands::{Registry, builtin, envelope};
+use wend_commands::announce_data::{AnnounceData, Capabilities, CatalogSummary, InvalidAnnounceData, Roles, magnitude};
+use wend_commands::{CatalogRoot, Duplicate, builtin, envelope};
 use wend_interfaces::Ports;
 use wend_packet::destination::DestinationName;
+use wend_packet::identity::Identity;
 use wend_packet::stack::{Destination, ProofStrategy, Snapshot, Stack, StackConfig};
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
@@ -79,6 +80,12 @@ pub enum StartError {
     /// An interface.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+    /// Its name.
+    #[error(transparent)]
+    Name(#[from] InvalidAnnounceData),
+    /// Two handlers for one command, a mistake in this program.
+    #[error(transparent)]
+    Registry(#[from] Duplicate),
     /// The control socket.
     #[error("cannot make the control socket {}: {source}", path.display())]
     Control {
@@ -96,7 +103,9 @@ impl StartError {
             Self::Store(StoreError::InUse { .. }) => {
                 Some("a node with this home is running already; choose another home with --home DIR".to_owned())
             }
-            Self::Store(StoreError::Newer { .. }) => Some("run that newer version, or choose another --home".to_owned()),
+            Self::Store(StoreError::Newer { .. }) => {
+                Some("run that newer version, or choose another --home".to_owned())
+            }
             Self::Store(_) => Some(
                 "check that the file is yours and the disk is not full; a damaged one can be moved away: identity and \
                  config stay, the catalog comes back from neighbours and by publishing again"
@@ -138,13 +147,13 @@ impl Node {
         let started = interfaces::start(&config.interfaces, &ports, &tasks, &cancel).await?;
         drop(ports);
 
-        let (summary, catalog) = watch::channel(Default::default());
+        let (summary, catalog) = watch::channel(CatalogSummary { count: 0, root: CatalogRoot::new([0; 8]) });
         let keeper = Keeper::new(store.clone());
         let genome = genome::start(genome::Parts {
             home: home.clone(),
             identity: identity.clone(),
             store: store.clone(),
-            stored: genome::Stored { cards: stored.cards, publishers: stored.publishers },
+            cards: stored.cards,
             model: options.model,
             expiry: Duration::from_secs(u64::from(config.catalog.expiry_days) * 86_400),
             summary,
@@ -166,7 +175,7 @@ impl Node {
             kinds: started.iter().map(|(handle, kind)| (handle.id, *kind)).collect(),
             clock,
         };
-        let registry = Arc::new(handlers::registry(about, handle.clone(), mesh.clone(), genome.clone(), hardware.clone()));
+        let registry = Arc::new(handlers::registry(about, handle.clone(), mesh.clone(), genome.clone(), hardware)?);
         let policy = config.policy(&builtin::describe()).map_err(|problem| ConfigError {
             path: home.config_file(),
             line: None,
@@ -174,19 +183,24 @@ impl Node {
             help: problem.help,
         })?;
 
-        let mut stack_config = StackConfig::new(identity.clone());
+        // Relays know a node that carries their packets by this key; one that does not is somebody else at each start.
+        let transport_identity =
+            if config.node.transport { home.transport_identity()? } else { Identity::generate(&mut randomness()) };
+        let mut stack_config = StackConfig::new(transport_identity);
         stack_config.transport_enabled = config.node.transport;
         let mut stack = Stack::new(stack_config, Box::new(randomness()));
         stack.restore(Snapshot { paths: stored.paths.clone(), last_emission: UnixTime(stored.last_announce) });
-        let local = Destination::new(identity.clone(), node_name().hash())
-            .accepting_links()
-            .proving(ProofStrategy::All)
-            .with_request_path(envelope::PATH);
+        let data = portrait(&name, config.node.transport)?;
+        let local = Destination {
+            proofs: ProofStrategy::All,
+            request_paths: vec![envelope::PATH.to_owned()],
+            app_data: data.encode().into(),
+            ..Destination::new(identity.clone(), node_name())
+        };
         // The stack is new, so nothing is registered twice.
         if let Err(error) = stack.register(local) {
             tracing::error!(%error, "the node's destination is refused");
         }
-        let data = portrait(&name, config.node.transport);
         let parts = Parts {
             stack,
             clock,
@@ -197,13 +211,14 @@ impl Node {
             server: Server::new(Arc::clone(&registry), policy, config.trust.clone()),
             keeper,
             neighbours,
-            handle: handle.clone(),
+            genome: genome.clone(),
+            handle: handle,
         };
         let handles = started.into_iter().map(|(handle, _)| handle).collect();
         let core = Core::new(parts, handles, &stored.paths);
         tasks.spawn(core.run(port_events, core_calls, cancel.clone()));
         if config.catalog.sync {
-            tasks.spawn(sync::with_neighbours(offered, mesh.clone(), genome.clone(), cancel.clone()));
+            tasks.spawn(sync::with_neighbours(offered, mesh, genome, cancel.clone()));
         }
         tasks.spawn(control::serve(control, registry, cancel.clone()));
         tasks.close();
@@ -235,9 +250,14 @@ impl Node {
 }
 
 /// What the node says of itself, beside its catalog.
-fn portrait(name: &str, transport: bool) -> AnnounceData {
+fn portrait(name: &str, transport: bool) -> Result<AnnounceData, StartError> {
     let roles = if transport { Roles::TRANSPORT } else { Roles::default() };
-    AnnounceData::cut(name, roles, Capabilities::default())
+    let capabilities = Capabilities {
+        processors: magnitude(std::thread::available_parallelism().map_or(1, |count| count.get()) as u64),
+        memory_gib: magnitude(handlers::memory_total_bytes() >> 30),
+        ..Capabilities::default()
+    };
+    Ok(AnnounceData::new(name, roles, capabilities, Vec::new(), None)?)
 }
 
 /// The machine's name, cut to what an announce carries.

@@ -14,7 +14,7 @@ const PREFIX_MIN: usize = 4;
 
 /// A node that announced itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Peer {
+pub(super) struct Peer {
     /// Who.
     pub identity: IdentityHash,
     /// What it announced.
@@ -27,7 +27,7 @@ pub struct Peer {
 
 /// How a name was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolved {
+pub(super) enum Resolved {
     /// One node.
     One(DestinationHash),
     /// Nothing known is called that.
@@ -38,44 +38,39 @@ pub enum Resolved {
 
 /// The nodes heard of.
 #[derive(Debug)]
-pub struct Peers {
+pub(super) struct Peers {
     table: Bounded<DestinationHash, Peer>,
 }
 
 impl Peers {
     /// Nobody yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { table: Bounded::new(PEERS_MAX) }
     }
 
     /// Notes an announce.
-    pub fn heard(&mut self, destination: DestinationHash, peer: Peer) {
+    pub(super) fn heard(&mut self, destination: DestinationHash, peer: Peer) {
         self.table.insert(destination, peer);
     }
 
     /// What is known of a node.
-    pub fn get(&self, destination: &DestinationHash) -> Option<&Peer> {
+    pub(super) fn get(&self, destination: &DestinationHash) -> Option<&Peer> {
         self.table.get(destination)
     }
 
     /// Whether a node of this identity has announced itself.
-    pub fn knows(&self, identity: IdentityHash) -> bool {
+    pub(super) fn knows(&self, identity: IdentityHash) -> bool {
         self.table.iter().any(|(_, peer)| peer.identity == identity)
     }
 
     /// The destination of the node with this identity.
-    pub fn destination_of(&self, identity: IdentityHash) -> Option<DestinationHash> {
+    pub(super) fn destination_of(&self, identity: IdentityHash) -> Option<DestinationHash> {
         self.table.iter().find(|(_, peer)| peer.identity == identity).map(|(destination, _)| *destination)
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&DestinationHash, &Peer)> {
-        self.table.iter()
     }
 
     /// What a person means by `text`: a whole destination hash, the announced name, or the head of a destination or
     /// identity hash. `others` are destinations known by path only.
-    pub fn resolve(&self, text: &str, others: impl Iterator<Item = DestinationHash>) -> Resolved {
+    pub(super) fn resolve(&self, text: &str, others: impl Iterator<Item = DestinationHash>) -> Resolved {
         if let Ok(identity) = text.parse()
             && let Some(destination) = self.destination_of(identity)
         {

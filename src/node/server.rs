@@ -28,7 +28,7 @@ const REPLIES: Bounds = Bounds { calls: 1024, bytes: 2 << 20, keep: Duration::fr
 
 /// A request as it came in.
 #[derive(Debug)]
-pub struct Incoming {
+pub(super) struct Incoming {
     /// On which link.
     pub link: LinkId,
     /// What the response must name.
@@ -41,7 +41,7 @@ pub struct Incoming {
 
 /// What is to be done with a request.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Nothing: the caller gets no answer, or gets it when the running call is done.
     Silence,
     /// This is the answer.
@@ -52,7 +52,7 @@ pub enum Verdict {
 
 /// Decides over requests; the core feeds it.
 #[derive(Debug)]
-pub struct Server {
+pub(super) struct Server {
     registry: Arc<Registry>,
     policy: Policy,
     trust: TrustConfig,
@@ -62,12 +62,12 @@ pub struct Server {
 
 impl Server {
     /// A server for these commands under this policy.
-    pub fn new(registry: Arc<Registry>, policy: Policy, trust: TrustConfig) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, policy: Policy, trust: TrustConfig) -> Self {
         Self { registry, policy, trust, replies: Replies::new(REPLIES), running: BTreeMap::new() }
     }
 
     /// How far an identity is trusted: what the config says, else whether its announce has been heard.
-    pub fn level(&self, identity: IdentityHash, peers: &Peers) -> Level {
+    pub(super) fn level(&self, identity: IdentityHash, peers: &Peers) -> Level {
         let listed = [
             (&self.trust.blocked, Level::Blocked),
             (&self.trust.own, Level::Own),
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// Looks at a request. Bytes of callers who did not say who they are cost no more than this.
-    pub fn judge(&mut self, now: Now, peers: &Peers, incoming: &Incoming) -> Verdict {
+    pub(super) fn judge(&mut self, now: Now, peers: &Peers, incoming: &Incoming) -> Verdict {
         let Some(identity) = incoming.caller else { return Verdict::Silence };
         let caller = Caller::Remote { identity, level: self.level(identity, peers) };
         let call = match Call::decode(&incoming.body) {
@@ -106,12 +106,11 @@ impl Server {
             let failure = Failure::new(Code::BUSY, "the node runs as many commands as it may; try again in a moment");
             Verdict::Answer(Reply::failed(id, failure).encode())
         };
-        if self.running.values().sum::<usize>() >= RUNNING_MAX
-            || self.running.get(&identity).is_some_and(|running| *running >= RUNNING_PER_CALLER)
-        {
-            return busy(call.id);
-        }
         match self.replies.begin(now, &caller, call.id, patience(&call)) {
+            Seen::First if self.is_busy(identity) => {
+                self.replies.abandon(&caller, call.id);
+                busy(call.id)
+            }
             Seen::First => {
                 *self.running.entry(identity).or_default() += 1;
                 Verdict::Run(caller, call)
@@ -126,8 +125,13 @@ impl Server {
         }
     }
 
+    fn is_busy(&self, identity: IdentityHash) -> bool {
+        self.running.values().sum::<usize>() >= RUNNING_MAX
+            || self.running.get(&identity).is_some_and(|running| *running >= RUNNING_PER_CALLER)
+    }
+
     /// A call that was run is answered.
-    pub fn done(&mut self, peers: &Peers, identity: IdentityHash, id: MessageId, reply: Bytes) {
+    pub(super) fn done(&mut self, peers: &Peers, identity: IdentityHash, id: MessageId, reply: Bytes) {
         if let Some(running) = self.running.get_mut(&identity) {
             *running = running.saturating_sub(1);
             if *running == 0 {
@@ -139,7 +143,7 @@ impl Server {
     }
 
     /// Runs a call in a task of its own, under its deadline, and sends the reply through the core.
-    pub fn run(&self, core: CoreHandle, incoming: &Incoming, caller: Caller, call: Call) {
+    pub(super) fn run(&self, core: CoreHandle, incoming: &Incoming, caller: Caller, call: Call) {
         let Caller::Remote { identity, .. } = caller else { return };
         let (link, request, id, patience) = (incoming.link, incoming.request, call.id, patience(&call));
         let running = self.registry.dispatch(caller, call);
@@ -162,4 +166,88 @@ impl Server {
 
 fn patience(call: &Call) -> Duration {
     call.deadline(PATIENCE).min(PATIENCE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use wend_commands::builtin::{self, node};
+    use wend_commands::policy::Rule;
+    use wend_packet::time::Instant;
+
+    use super::*;
+
+    const FRIEND: IdentityHash = IdentityHash::new([1; 16]);
+    const STRANGER: IdentityHash = IdentityHash::new([2; 16]);
+    const BLOCKED: IdentityHash = IdentityHash::new([3; 16]);
+
+    fn server() -> Server {
+        let mut registry = Registry::new();
+        let pong = |_: Caller, _: node::Ping| async {
+            Ok(node::PingReply { payload: None, time: wend_packet::time::UnixTime(0) })
+        };
+        registry.register::<node::Ping>(pong).expect("registered once");
+        let table = [("node/ping".to_owned(), Rule::Level("trusted".to_owned()))].into();
+        let policy = Policy::new(&table, &builtin::describe()).expect("a valid policy");
+        let trust = TrustConfig { trusted: vec![FRIEND], blocked: vec![BLOCKED], ..TrustConfig::default() };
+        Server::new(Arc::new(registry), policy, trust)
+    }
+
+    fn ping(caller: Option<IdentityHash>, id: u8) -> Incoming {
+        let body = Call::new(MessageId::new([id; 16]), &node::Ping { payload: None }, 5).encode();
+        Incoming { link: LinkId::new([9; 16]), request: RequestId::new([id; 16]), caller, body }
+    }
+
+    fn now() -> Now {
+        Now { mono: Instant::from_micros(1), ..Now::default() }
+    }
+
+    fn code(verdict: &Verdict) -> Option<Code> {
+        match verdict {
+            Verdict::Answer(reply) => {
+                Reply::decode(reply).ok().and_then(|reply| reply.outcome.err()).map(|failure| failure.code)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn only_who_policy_names_may_and_who_did_not_identify_hears_nothing() {
+        let (mut server, peers) = (server(), Peers::new());
+        assert!(matches!(server.judge(now(), &peers, &ping(None, 1)), Verdict::Silence));
+        assert!(matches!(server.judge(now(), &peers, &ping(Some(BLOCKED), 2)), Verdict::Silence));
+        assert_eq!(code(&server.judge(now(), &peers, &ping(Some(STRANGER), 3))), Some(Code::DENIED));
+        assert!(matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 4)), Verdict::Run(..)));
+    }
+
+    #[test]
+    fn a_repeated_call_gets_the_first_reply_and_does_not_run_again() {
+        let (mut server, peers) = (server(), Peers::new());
+        assert!(matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 1)), Verdict::Run(..)));
+        assert!(matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 1)), Verdict::Silence), "it still runs");
+        server.done(&peers, FRIEND, MessageId::new([1; 16]), Bytes::from_static(b"reply"));
+        assert!(
+            matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 1)), Verdict::Answer(reply) if &*reply == b"reply")
+        );
+    }
+
+    #[test]
+    fn one_caller_cannot_take_all_there_is() {
+        let (mut server, peers) = (server(), Peers::new());
+        for id in 0..4 {
+            assert!(matches!(server.judge(now(), &peers, &ping(Some(FRIEND), id)), Verdict::Run(..)));
+        }
+        assert_eq!(code(&server.judge(now(), &peers, &ping(Some(FRIEND), 9))), Some(Code::BUSY));
+        server.done(&peers, FRIEND, MessageId::new([0; 16]), Bytes::new());
+        assert!(
+            matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 9)), Verdict::Run(..)),
+            "the refused call may come again"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_call_are_met_with_silence() {
+        let (mut server, peers) = (server(), Peers::new());
+        let nonsense = Incoming { body: Bytes::from_static(&[0xc1, 0xff]), ..ping(Some(FRIEND), 1) };
+        assert!(matches!(server.judge(now(), &peers, &nonsense), Verdict::Silence));
+    }
 }

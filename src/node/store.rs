@@ -15,7 +15,8 @@ const CARDS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("cards");
 const MANIFESTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("manifests");
 /// Identity hash of a publisher to its public key.
 const PUBLISHERS: TableDefinition<&[u8; 16], &[u8; KEY_LEN]> = TableDefinition::new("publishers");
-/// Destination hash to a path record in `postcard`; the stack's own bound on paths bounds it.
+/// Destination hash to a path record in `postcard`. A record stays when its path is gone: it says who is who. At each
+/// start those heard longest ago are dropped.
 const PATHS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("paths");
 /// Single numbers by name.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
@@ -24,12 +25,14 @@ const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const SCHEMA: u64 = 1;
 /// Memory the database may use to cache pages; a node of a few thousand entries reads little.
 const CACHE_BYTES: usize = 2 << 20;
+/// Path records kept over a start: as many destinations as a standard node knows.
+const PATHS_MAX: usize = 4096;
 /// Batches that wait for the writer; a caller beyond that waits for room.
 const QUEUE: usize = 16;
 
 /// A number that is kept by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Number {
+pub(super) enum Number {
     /// Layout of the tables.
     Schema,
     /// When the newest announce of this node was made, Unix seconds: the next must be later, whatever the clock says.
@@ -47,7 +50,7 @@ impl Number {
 
 /// One change of the stored state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// A card is part of the catalog.
     Card([u8; 16], Vec<u8>),
     /// A card is no longer part of it.
@@ -58,10 +61,10 @@ pub enum Change {
     NoManifest([u8; 32]),
     /// The key of a publisher.
     Publisher(IdentityHash, [u8; KEY_LEN]),
+    /// A publisher none of whose cards is here any more.
+    NoPublisher(IdentityHash),
     /// A path.
     Path(PathRecord),
-    /// A path that is gone.
-    NoPath(DestinationHash),
     /// A number.
     Number(Number, u64),
 }
@@ -102,11 +105,9 @@ pub enum StoreError {
 
 /// What a node starts with.
 #[derive(Debug, Default)]
-pub struct Stored {
+pub(super) struct Stored {
     /// Card bytes by entry id.
     pub cards: Vec<([u8; 16], Vec<u8>)>,
-    /// Public keys of publishers.
-    pub publishers: Vec<(IdentityHash, [u8; KEY_LEN])>,
     /// Paths.
     pub paths: Vec<PathRecord>,
     /// When the newest announce was made, Unix seconds.
@@ -120,7 +121,7 @@ struct Batch {
 
 /// The database and the queue to its writer; cheap to clone.
 #[derive(Clone)]
-pub struct Store {
+pub(super) struct Store {
     database: Arc<Database>,
     path: Arc<Path>,
     queue: mpsc::Sender<Batch>,
@@ -138,7 +139,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file is in use, damaged, from a later version or cannot be created.
-    pub fn open(path: &Path) -> Result<(Self, Stored), StoreError> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Stored), StoreError> {
         let database = Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
             other => StoreError::Open { path: path.to_owned(), source: Box::new(other.into()) },
@@ -162,37 +163,58 @@ impl Store {
     ///
     /// # Errors
     /// When they could not be written; nothing of them is there then.
-    pub async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    pub(super) async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let (done, result) = oneshot::channel();
         self.queue.send(Batch { changes, done }).await.map_err(|_| StoreError::Stopped)?;
         result.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// The stored manifest with this hash. Reads the disk: call from a blocking task.
+    /// The same for a thread that may block.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub fn manifest(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(MANIFESTS)?;
-            Ok(table.get(hash)?.map(|value| value.value().to_vec()))
-        };
-        read().map_err(|source| StoreError::Open { path: self.path.to_path_buf(), source: Box::new(source) })
+    /// When they could not be written; nothing of them is there then.
+    pub(super) fn commit_blocking(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (done, result) = oneshot::channel();
+        self.queue.blocking_send(Batch { changes, done }).map_err(|_| StoreError::Stopped)?;
+        result.blocking_recv().map_err(|_| StoreError::Stopped)?
     }
 
-    /// Calls `each` with every stored manifest. Reads the disk: call from a blocking task.
+    fn read<T>(&self, read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let failed = |source| StoreError::Open { path: self.path.to_path_buf(), source: Box::new(source) };
+        let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
+        read(&transaction).map_err(failed)
+    }
+
+    /// The stored card with this entry id. Reads the disk, as do all that follow.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn for_each_manifest(&self, mut each: impl FnMut(&[u8; 32], &[u8])) -> Result<(), StoreError> {
-        let mut read = || -> Result<(), redb::Error> {
-            for row in self.database.begin_read()?.open_table(MANIFESTS)?.iter()? {
-                let (hash, bytes) = row?;
-                each(hash.value(), bytes.value());
-            }
-            Ok(())
-        };
-        read().map_err(|source| StoreError::Open { path: self.path.to_path_buf(), source: Box::new(source) })
+    pub(super) fn card(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|read| Ok(read.open_table(CARDS)?.get(id)?.map(|card| card.value().to_vec())))
+    }
+
+    /// The stored key of a publisher.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) fn publisher(&self, hash: &IdentityHash) -> Result<Option<[u8; KEY_LEN]>, StoreError> {
+        self.read(|read| Ok(read.open_table(PUBLISHERS)?.get(hash.as_bytes())?.map(|key| *key.value())))
+    }
+
+    /// The stored manifest with this hash.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) fn manifest(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|read| Ok(read.open_table(MANIFESTS)?.get(hash)?.map(|manifest| manifest.value().to_vec())))
+    }
+
+    /// Whether a manifest is stored.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) fn has_manifest(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        self.read(|read| Ok(read.open_table(MANIFESTS)?.get(hash)?.is_some()))
     }
 }
 
@@ -209,6 +231,7 @@ impl<E: Into<redb::Error>> From<E> for Problem {
 
 /// Makes the tables on first use and reads what the node starts with.
 fn prepare(database: &Database, path: &Path) -> Result<Stored, Problem> {
+    let mut stored = Stored::default();
     let write = database.begin_write()?;
     {
         let mut numbers = write.open_table(NUMBERS)?;
@@ -221,31 +244,39 @@ fn prepare(database: &Database, path: &Path) -> Result<Stored, Problem> {
         write.open_table(CARDS)?;
         write.open_table(MANIFESTS)?;
         write.open_table(PUBLISHERS)?;
-        write.open_table(PATHS)?;
+        stored.last_announce = numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value());
+        let mut paths = write.open_table(PATHS)?;
+        stored.paths = read_paths(&paths, path)?;
+        stored.paths.sort_by_key(|record| std::cmp::Reverse(record.heard));
+        for forgotten in stored.paths.drain(PATHS_MAX.min(stored.paths.len())..) {
+            paths.remove(forgotten.destination.as_bytes())?;
+        }
     }
     write.commit()?;
     let read = database.begin_read()?;
-    let mut stored = Stored::default();
     for row in read.open_table(CARDS)?.iter()? {
         let (id, card) = row?;
         stored.cards.push((*id.value(), card.value().to_vec()));
     }
-    for row in read.open_table(PUBLISHERS)?.iter()? {
-        let (hash, key) = row?;
-        stored.publishers.push((IdentityHash::new(*hash.value()), *key.value()));
-    }
-    for row in read.open_table(PATHS)?.iter()? {
+    Ok(stored)
+}
+
+fn read_paths(
+    paths: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
+    file: &Path,
+) -> Result<Vec<PathRecord>, redb::Error> {
+    let mut records = Vec::new();
+    for row in paths.iter()? {
         let (hash, record) = row?;
         match postcard::from_bytes(record.value()) {
-            Ok(record) => stored.paths.push(record),
+            Ok(record) => records.push(record),
             Err(error) => {
-                tracing::warn!(file = %path.display(), dst = ?DestinationHash::new(*hash.value()), %error, "stored path skipped");
+                let destination = DestinationHash::new(*hash.value());
+                tracing::warn!(file = %file.display(), dst = ?destination, %error, "stored path skipped");
             }
         }
     }
-    let numbers = read.open_table(NUMBERS)?;
-    stored.last_announce = numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value());
-    Ok(stored)
+    Ok(records)
 }
 
 fn write_batches(database: &Database, mut batches: mpsc::Receiver<Batch>) {
@@ -266,10 +297,7 @@ fn write_batches(database: &Database, mut batches: mpsc::Receiver<Batch>) {
     }
 }
 
-fn write_changes<'a>(
-    database: &Database,
-    changes: impl IntoIterator<Item = &'a Change>,
-) -> Result<(), redb::Error> {
+fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {
         let mut cards = write.open_table(CARDS)?;
@@ -284,13 +312,13 @@ fn write_changes<'a>(
                 Change::Manifest(hash, bytes) => drop(manifests.insert(hash, bytes.as_slice())?),
                 Change::NoManifest(hash) => drop(manifests.remove(hash)?),
                 Change::Publisher(hash, key) => drop(publishers.insert(hash.as_bytes(), key)?),
+                Change::NoPublisher(hash) => drop(publishers.remove(hash.as_bytes())?),
                 Change::Path(record) => {
                     let bytes = postcard::to_stdvec(record).map_err(|error| {
                         StorageError::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
                     })?;
                     paths.insert(record.destination.as_bytes(), bytes.as_slice())?;
                 }
-                Change::NoPath(destination) => drop(paths.remove(destination.as_bytes())?),
                 Change::Number(number, value) => drop(numbers.insert(number.key(), *value)?),
             }
         }

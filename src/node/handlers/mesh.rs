@@ -76,7 +76,10 @@ async fn measure(tools: Tools, ping: Ping) -> Result<PingReply, Failure> {
     let elapsed = started.elapsed();
     let reply: node::PingReply = answer.reply.result()?;
     if reply.payload != payload {
-        return Err(Failure::new(wend_commands::Code::INTERNAL, format!("{to} sent back something else than it was sent")));
+        return Err(Failure::new(
+            wend_commands::Code::INTERNAL,
+            format!("{to} sent back something else than it was sent"),
+        ));
     }
     let setup = elapsed.saturating_sub(answer.took);
     Ok(PingReply {

@@ -18,11 +18,11 @@ use super::genome::GenomeHandle;
 use super::mesh::Mesh;
 use crate::config::InterfaceKind;
 
-pub use node::probe_hardware;
+pub(super) use node::{memory_total_bytes, probe_hardware};
 
 /// What a node knows of itself from its start on.
 #[derive(Debug, Clone)]
-pub struct About {
+pub(super) struct About {
     /// Its home folder.
     pub home: PathBuf,
     /// Its name.
@@ -53,7 +53,7 @@ struct Tools {
 ///
 /// # Errors
 /// When a command is registered twice, a mistake in this program.
-pub fn registry(
+pub(super) fn registry(
     about: About,
     core: CoreHandle,
     mesh: Mesh,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 use wend_commands::builtin::node::{
-    Announce, AnnounceReply, Info, InfoReply, InterfaceStatus, InterfaceSummary, Path, Paths, PathsReply, Ping, PingReply,
-    Resolve, ResolveReply, Status, StatusReply,
+    Announce, AnnounceReply, Info, InfoReply, InterfaceStatus, InterfaceSummary, Path, Paths, PathsReply, Ping,
+    PingReply, Resolve, ResolveReply, Status, StatusReply,
 };
 use wend_commands::{Caller, Duplicate, Failure, Registry, Value};
 use wend_interfaces::State;
@@ -30,17 +30,37 @@ pub(super) fn register(registry: &mut Registry, tools: &Tools) -> Result<(), Dup
 }
 
 /// Probes the hardware once, beside everything else; empty until that is done.
-pub fn probe_hardware(home: PathBuf) -> watch::Receiver<Value> {
+pub(crate) fn probe_hardware(home: PathBuf) -> watch::Receiver<Value> {
     let (sender, receiver) = watch::channel(Value::Nil);
     tokio::task::spawn_blocking(move || {
         let limits = wend_hardware::Limits { disk: Some(home), ..Default::default() };
         let report = wend_hardware::probe(&limits);
         match rmp_serde::to_vec_named(&report).map(|bytes| Value::from_msgpack(&bytes)) {
-            Ok(Ok(value)) => drop(sender.send(value)),
+            Ok(Ok(value)) => drop(sender.send(without_paths(value))),
             _ => tracing::error!("the hardware report has no MessagePack form"),
         }
     });
     receiver
+}
+
+/// Where this node keeps its files is nobody else's business.
+fn without_paths(value: Value) -> Value {
+    match value {
+        Value::Map(fields) => Value::Map(
+            fields
+                .into_iter()
+                .filter(|(key, _)| *key != Value::Text("path".to_owned()))
+                .map(|(key, value)| (key, without_paths(value)))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Memory of this machine in bytes, 0 where that is not known.
+pub(crate) fn memory_total_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    u64::try_from(info.totalram).unwrap_or_default().saturating_mul(info.mem_unit.into())
 }
 
 fn kind(tools: &Tools, view: &InterfaceView) -> &'static str {
@@ -55,14 +75,13 @@ fn kind(tools: &Tools, view: &InterfaceView) -> &'static str {
 
 async fn info(tools: Tools) -> Result<InfoReply, Failure> {
     let view = tools.core.view().await?;
-    let interfaces = view.interfaces.iter().filter(|interface| interface.parent.is_none()).map(|interface| {
-        InterfaceSummary {
+    let interfaces =
+        view.interfaces.iter().filter(|interface| interface.parent.is_none()).map(|interface| InterfaceSummary {
             name: interface.name.to_string(),
             kind: kind(&tools, interface).to_owned(),
             up: interface.monitor.status().state == State::Up,
             bitrate_bps: interface.bitrate_bps.unwrap_or_default(),
-        }
-    });
+        });
     let catalog = tools.genome.summary();
     let about = &tools.about;
     Ok(InfoReply {
@@ -170,12 +189,7 @@ async fn announce(tools: Tools) -> Result<AnnounceReply, Failure> {
 async fn find(tools: Tools, asked: Resolve) -> Result<ResolveReply, Failure> {
     let destination = tools.mesh.resolve(&asked.node).await?;
     let known = tools.core.node(destination).await?;
-    Ok(ResolveReply {
-        destination,
-        identity: known.identity,
-        name: known.name,
-        hops: known.hops,
-    })
+    Ok(ResolveReply { destination, identity: known.identity, name: known.name, hops: known.hops })
 }
 
 fn count(number: usize) -> u32 {

@@ -6,7 +6,7 @@ use wend_interfaces::framing::hdlc::{Hdlc, Limits};
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
     let (stream, cuts) = input;
-    for limits in [Limits::tcp(500, 16), Limits::serial(564)] {
+    for limits in [Limits::tcp(Some(500), 16), Limits::SERIAL] {
         let whole = frames(limits, [stream.as_slice()]);
         let mut rest = stream.as_slice();
         let mut pieces = Vec::new();

@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use rand_core::Rng;
 
-use crate::announce::{AppDataTooLarge, RandomHash, announce};
+use crate::announce::{AppDataTooLarge, RandomHash, announce, app_data_max};
 use crate::hash::DestinationHash;
 use crate::stack::egress::Class;
 use crate::stack::{InterfaceId, Stack};
@@ -36,13 +36,42 @@ impl Stack {
     /// # Errors
     /// When the destination is not registered or the app data is so long that no relay could carry the announce.
     pub fn announce(&mut self, now: Now, from: DestinationHash, app_data: &[u8]) -> Result<(), AnnounceError> {
+        self.announce_on(now, from, app_data, |_| true)
+    }
+
+    /// [`Stack::announce`] on those interfaces only that `admit` names: slow links are announced on less often.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn announce_on(
+        &mut self,
+        now: Now,
+        from: DestinationHash,
+        app_data: &[u8],
+        admit: impl Fn(InterfaceId) -> bool,
+    ) -> Result<(), AnnounceError> {
         let packet = self.make_announce(now, from, Some(app_data), Context::NONE)?;
         let frame = self.as_own(packet).encode();
         let carriers = self.interfaces.iter().filter(|(_, interface)| interface.profile.mode.carries_own_announces());
-        let targets: Vec<_> = carriers.map(|(id, _)| *id).collect();
+        let targets: Vec<_> = carriers.map(|(id, _)| *id).filter(|id| admit(*id)).collect();
         for id in targets {
             self.transmit(id, Class::Announce, frame.clone());
         }
+        Ok(())
+    }
+
+    /// Changes what answers to path requests carry from now on, without an announce.
+    ///
+    /// # Errors
+    /// As for [`Stack::announce`].
+    pub fn set_app_data(&mut self, of: DestinationHash, app_data: &[u8]) -> Result<(), AnnounceError> {
+        let max = app_data_max(false);
+        if app_data.len() > max {
+            return Err(AppDataTooLarge { len: app_data.len(), max }.into());
+        }
+        let local = self.locals.get_mut(&of).ok_or(AnnounceError::NotRegistered(of))?;
+        local.destination.app_data = Bytes::copy_from_slice(app_data);
+        local.announced = None;
         Ok(())
     }
 

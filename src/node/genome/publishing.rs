@@ -1,0 +1,280 @@
+//! From files on disk to signed entries in the catalog.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use wend_commands::Failure;
+use wend_commands::builtin::genome as commands;
+use wend_genome::card::short_name;
+use wend_genome::catalog::Applied;
+use wend_genome::embed::{Embedder, embed_one};
+use wend_genome::entry::{EntryId, QuantisedVector, SpaceId};
+use wend_genome::publish::{Draft, Published as Signed, embedding_text, from_adapter_dir, open_jsonl};
+
+use super::GenomeHandle;
+use super::embedding::{Embedding, blocking};
+use super::keeper::Keeper;
+use crate::control::{self, Progress};
+use crate::node::store::Change;
+
+/// Drafts that are embedded, signed and stored together: one sync of the disk, and a bounded amount of memory.
+const BATCH: usize = 256;
+/// Refused lines that are reported; a file with more of them is something else.
+const REFUSALS: usize = 100;
+
+/// A draft that is ready to be signed.
+pub(crate) struct Prepared {
+    /// What is published.
+    draft: Draft,
+    /// The vector of its text.
+    vector: Option<(SpaceId, QuantisedVector)>,
+}
+
+/// What became of drafts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Published {
+    added: u32,
+    updated: u32,
+    unchanged: u32,
+    refused: Vec<commands::Refusal>,
+    entries: Vec<commands::PublishedEntry>,
+}
+
+/// What can be read one after the other.
+enum Source {
+    Adapter(Option<PathBuf>),
+    Lines(wend_genome::publish::Lines),
+}
+
+/// Reads, embeds, signs and stores what is at `path`.
+pub(super) async fn publish(genome: &GenomeHandle, path: PathBuf) -> Result<commands::PublishReply, Failure> {
+    let reports = control::reporter();
+    let mut source = blocking(move || open(&path)).await??;
+    let mut total = Published::default();
+    let (mut done, mut embedded) = (0, 0);
+    loop {
+        let (embedding, show) = (genome.embedding().clone(), Shown { reports: reports.clone(), done });
+        let (batch, refused, rest) = blocking(move || -> Result<_, Failure> {
+            let (drafts, refused) = read(&mut source, &show)?;
+            Ok((embed(drafts, &embedding, &show), refused, source))
+        })
+        .await??;
+        source = rest;
+        if batch.is_empty() && refused.is_empty() {
+            break;
+        }
+        done += batch.len();
+        embedded += batch.iter().filter(|prepared| prepared.vector.is_some()).count();
+        let published = genome.commit(batch).await?;
+        total.added += published.added;
+        total.updated += published.updated;
+        total.unchanged += published.unchanged;
+        total.entries.extend(published.entries);
+        total.refused.extend(refused.into_iter().chain(published.refused));
+        if total.refused.len() >= REFUSALS {
+            break;
+        }
+    }
+    Ok(commands::PublishReply {
+        publisher: genome.publisher(),
+        added: total.added,
+        updated: total.updated,
+        unchanged: total.unchanged,
+        refused: total.refused,
+        entries: total.entries,
+        embedded: u32::try_from(embedded).unwrap_or(u32::MAX),
+        catalog_root: genome.summary().root,
+    })
+}
+
+/// Shows a person how far it is.
+struct Shown {
+    reports: Option<mpsc::Sender<Progress>>,
+    done: usize,
+}
+
+impl Shown {
+    fn progress(&self, step: &str, done: u64, total: u64) {
+        if let Some(reports) = &self.reports {
+            drop(reports.try_send(Progress { step: step.to_owned(), done, total }));
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Source, Failure> {
+    let unusable = |what: &str| Failure::invalid(format!("{} {what}", path.display()));
+    let metadata = std::fs::metadata(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+    if metadata.is_dir() {
+        return Ok(Source::Adapter(Some(path.to_owned())));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if name.ends_with(".jsonl") || name.ends_with(".ndjson") {
+        return open_jsonl(path).map(Source::Lines).map_err(|error| Failure::invalid(error.to_string()));
+    }
+    Err(unusable(
+        "is neither a folder with an adapter (adapter_config.json and adapter_model.safetensors) nor a .jsonl file of \
+         descriptions",
+    ))
+}
+
+/// The next batch. What is wrong with a line of a file concerns that line; what is wrong with an adapter concerns all of it.
+fn read(source: &mut Source, shown: &Shown) -> Result<(Vec<Draft>, Vec<commands::Refusal>), Failure> {
+    match source {
+        Source::Adapter(folder) => {
+            let Some(folder) = folder.take() else { return Ok((Vec::new(), Vec::new())) };
+            let draft = from_adapter_dir(&folder, &mut |done, total| shown.progress("bytes checked", done, total));
+            draft.map(|draft| (vec![draft], Vec::new())).map_err(|error| Failure::invalid(error.to_string()))
+        }
+        Source::Lines(lines) => {
+            let (mut drafts, mut refused) = (Vec::new(), Vec::new());
+            for line in lines.by_ref().take(BATCH) {
+                match line {
+                    Ok(draft) => drafts.push(draft),
+                    Err(error) => refused.push(refusal(&error)),
+                }
+            }
+            Ok((drafts, refused))
+        }
+    }
+}
+
+fn refusal(error: &wend_genome::publish::FileError) -> commands::Refusal {
+    match error {
+        wend_genome::publish::FileError::Line { path, source } => {
+            commands::Refusal { place: path.display().to_string(), reason: source.to_string() }
+        }
+        other => commands::Refusal { place: "file".to_owned(), reason: other.to_string() },
+    }
+}
+
+/// Adds vectors, where there is a model. Without one, or when it fails, the entries are found by their words.
+fn embed(drafts: Vec<Draft>, embedding: &Embedding, shown: &Shown) -> Vec<Prepared> {
+    let mut embedder = match embedding.embedder() {
+        Ok(embedder) => Some(embedder),
+        Err(why) => {
+            tracing::info!(%why, "published without vectors");
+            None
+        }
+    };
+    let mut prepared = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.into_iter().enumerate() {
+        let vector = embedder.as_ref().map(|embedder| {
+            let vector = embed_one(&**embedder, &embedding_text(&draft))?;
+            Ok::<_, wend_genome::embed::EmbedError>((embedder.space(), QuantisedVector::from_f32(&vector)))
+        });
+        let vector = match vector {
+            Some(Err(error)) => {
+                tracing::warn!(%error, "published without vectors from here on");
+                embedder = None;
+                None
+            }
+            other => other.and_then(Result::ok),
+        };
+        prepared.push(Prepared { draft, vector });
+        let done = u64::try_from(shown.done + index + 1).unwrap_or(u64::MAX);
+        shown.progress("entries embedded", done, 0);
+    }
+    prepared
+}
+
+/// Signs drafts, stores them in one transaction, then takes them into the catalog.
+pub(super) fn into_catalog(keeper: &mut Keeper, drafts: Vec<Prepared>) -> Result<Published, Failure> {
+    let now = keeper.clock.now();
+    let mut published = Published::default();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut signed: Vec<Signed> = Vec::new();
+    for Prepared { draft, vector } in drafts {
+        let refuse = |reason: String| commands::Refusal { place: draft.name.clone(), reason };
+        let short = short_name(&draft.name).to_owned();
+        let before = keeper.catalog.by_name(keeper.identity.hash(), &short).and_then(|id| Before::of(keeper, id));
+        let taken = names.get(&short).or(before.as_ref().and_then(|before| before.name.as_ref()));
+        if let Some(other) = taken.filter(|other| **other != draft.name) {
+            published.refused.push(refuse(format!(
+                "it has the same first {} bytes as {other:?}, and cards tell names apart by those; choose another name",
+                short.len()
+            )));
+            continue;
+        }
+        if names.contains_key(&short) {
+            published.refused.push(refuse("it stands in the file twice; the first one was taken".to_owned()));
+            continue;
+        }
+        names.insert(short, draft.name.clone());
+        let sequence = before.as_ref().map_or(1, |before| before.sequence.saturating_add(1));
+        let name = draft.name.clone();
+        match draft.finish(&keeper.identity, vector, sequence, now, now.unix.plus(keeper.expiry)) {
+            Ok(entry) if before.as_ref().is_some_and(|before| before.is_same(keeper, &entry)) => {
+                published.unchanged += 1;
+            }
+            Ok(entry) => signed.push(entry),
+            Err(error) => published.refused.push(commands::Refusal { place: name, reason: error.to_string() }),
+        }
+    }
+    if signed.is_empty() {
+        return Ok(published);
+    }
+    let own = keeper.identity.public();
+    let mut changes = vec![Change::Publisher(own.hash(), *own.as_bytes())];
+    for Signed { card, manifest } in &signed {
+        changes.push(Change::Card(*card.id().as_bytes(), card.as_bytes().to_vec()));
+        changes.push(Change::Manifest(*manifest.hash().as_bytes(), manifest.as_bytes().to_vec()));
+    }
+    keeper.commit(changes)?;
+    let mut gone = Vec::new();
+    for Signed { card, manifest } in &signed {
+        match keeper.catalog.apply(now, card) {
+            Applied::New { evicted } => {
+                published.added += 1;
+                gone.extend(evicted);
+            }
+            Applied::Newer { replaced } => {
+                published.updated += 1;
+                gone.push(replaced);
+            }
+            Applied::Duplicate | Applied::Stale => continue,
+            Applied::Refused(why) => {
+                let name = manifest.fields().name.clone();
+                published.refused.push(commands::Refusal { place: name, reason: why.to_string() });
+                gone.push(card.id());
+                continue;
+            }
+        }
+        keeper.list_for_search(card.id());
+        published.entries.push(commands::PublishedEntry {
+            entry: super::outward(card.id()),
+            name: manifest.fields().name.clone(),
+            kind: manifest.fields().kind.to_string(),
+        });
+    }
+    keeper.let_go(&gone);
+    keeper.show();
+    Ok(published)
+}
+
+/// What is published under a name already.
+struct Before {
+    id: EntryId,
+    sequence: u32,
+    name: Option<String>,
+}
+
+impl Before {
+    fn of(keeper: &Keeper, id: EntryId) -> Option<Self> {
+        let card = keeper.card(&id)?;
+        let name = keeper.manifest(card.view().manifest()).map(|manifest| manifest.fields().name.clone());
+        Some(Self { id, sequence: card.view().sequence(), name })
+    }
+
+    /// Whether publishing `entry` would change nothing but dates, while the card is good for half its time yet.
+    fn is_same(&self, keeper: &Keeper, entry: &Signed) -> bool {
+        let Some(card) = keeper.card(&self.id) else { return false };
+        let Some(old) = keeper.manifest(card.view().manifest()) else { return false };
+        let mut new = entry.manifest.fields().clone();
+        new.created = old.fields().created;
+        new.sequence = old.fields().sequence;
+        let half = Duration::from_secs(keeper.expiry.as_secs() / 2);
+        new == *old.fields() && card.view().expiry() > keeper.clock.now().unix.plus(half)
+    }
+}
