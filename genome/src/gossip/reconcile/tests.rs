@@ -118,6 +118,28 @@ fn another_salt_gives_other_names_and_other_symbols() {
 }
 
 #[test]
+fn the_next_index_is_the_one_that_the_document_defines() {
+    let mut draw = 1_u64;
+    for at in 0..60_u64 {
+        for _ in 0..50 {
+            draw = (scramble(draw + at) >> 32).max(1 << 16);
+            let wanted = (at + 1..)
+                .find(|j| u128::from((j + 1) * (j + 2)) * u128::from(draw) > u128::from((at + 1) * (at + 2)) << 32);
+            assert_eq!(Some(step(at, draw)), wanted, "{at} {draw}");
+        }
+    }
+}
+
+#[test]
+fn the_symbols_of_a_known_set_are_pinned() {
+    // Every node must make the same ones: a change here is a change of the protocol.
+    let set = SaltedSet::new(Salt(*b"12345678"), (0..50).map(|number| entry(7, number)));
+    let bytes = Symbol::write_all(&set.symbols(Part::WHOLE, 80));
+    assert_eq!(hex::encode(&bytes[..26]), "b2b53a12c2f126a0ff0be76532c67fb850c4fe9b53166cb13e1f");
+    assert_eq!(hex::encode(&blake3::hash(&bytes).as_bytes()[..8]), "57d36f31ccb89846");
+}
+
+#[test]
 fn symbols_are_read_as_they_were_written() {
     let symbols = sets(1, 5, 0, 0).0.symbols(Part::WHOLE, 7);
     let bytes = Symbol::write_all(&symbols);
