@@ -1,7 +1,7 @@
 //! A serial line in software: two pseudo-terminals joined half duplex at a set speed.
 //!
-//! One direction at a time holds the line, for as long as its bytes take at that speed, so two ends that talk at once
-//! share what one would have alone: what a radio modem or an RS-485 pair does.
+//! One direction at a time holds the line, until its sender pauses, so two ends that talk at once share what one would
+//! have alone: what a radio modem or an RS-485 pair does.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,8 +16,11 @@ use tokio::time::Instant;
 
 /// Bits on the line per byte: start, eight data, stop.
 const BITS_PER_BYTE: u64 = 10;
-/// Bytes carried before the other direction gets its turn.
-const TURN: usize = 64;
+/// Bytes carried at once.
+const CHUNK: usize = 64;
+/// A sender that is silent for so long has finished, and the line turns round. Shorter than the silence after which a
+/// receiver gives up a frame.
+const PAUSE: Duration = Duration::from_millis(20);
 /// What is made up for when a timer ended late: timers tick in milliseconds, and 64 bytes may take less.
 const LATE: Duration = Duration::from_millis(10);
 
@@ -48,11 +51,16 @@ impl End {
         Ok(Self { master, _slave: slave, path })
     }
 
-    async fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+    /// The next bytes, at most a chunk. Cancel-safe.
+    async fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; CHUNK];
         loop {
             let mut ready = self.master.readable().await?;
-            match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *into)?)) {
-                Ok(result) => return result,
+            match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), bytes.as_mut_slice())?)) {
+                Ok(read) => {
+                    bytes.truncate(read?);
+                    return Ok(bytes);
+                }
                 Err(_would_block) => {}
             }
         }
@@ -102,39 +110,31 @@ impl SerialLine {
     /// What the system says.
     pub async fn run(&self) -> io::Result<()> {
         let [a, b] = &self.ends;
-        let (mut from_a, mut from_b) = ([0; TURN], [0; TURN]);
         let mut free_at = Instant::now();
         let mut a_first = true;
         loop {
             // Whoever did not speak last is asked first.
-            let (bytes, to) = if a_first {
-                tokio::select! {
-                    biased;
-                    read = a.read(&mut from_a) => (slice(&from_a, read?), b),
-                    read = b.read(&mut from_b) => (slice(&from_b, read?), a),
-                }
-            } else {
-                tokio::select! {
-                    biased;
-                    read = b.read(&mut from_b) => (slice(&from_b, read?), a),
-                    read = a.read(&mut from_a) => (slice(&from_a, read?), b),
-                }
+            let (mut bytes, from, to) = tokio::select! {
+                biased;
+                read = a.read(), if a_first => (read?, a, b),
+                read = b.read() => (read?, b, a),
+                read = a.read(), if !a_first => (read?, a, b),
             };
-            a_first = std::ptr::eq(to, a);
-            let bits = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_mul(BITS_PER_BYTE);
-            let airtime = Duration::from_micros(bits.saturating_mul(1_000_000) / self.bits_per_second);
-            let now = Instant::now();
-            free_at = free_at.max(now.checked_sub(LATE).unwrap_or(now)) + airtime;
-            if free_at > now {
+            a_first = std::ptr::eq(from, b);
+            loop {
+                let bits = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_mul(BITS_PER_BYTE);
+                let airtime = Duration::from_micros(bits.saturating_mul(1_000_000) / self.bits_per_second);
+                let now = Instant::now();
+                free_at = free_at.max(now.checked_sub(LATE).unwrap_or(now)) + airtime;
                 tokio::time::sleep_until(free_at).await;
+                to.write_all(&bytes).await?;
+                match tokio::time::timeout(PAUSE, from.read()).await {
+                    Ok(read) => bytes = read?,
+                    Err(_paused) => break,
+                }
             }
-            to.write_all(bytes).await?;
         }
     }
-}
-
-fn slice(buffer: &[u8], len: usize) -> &[u8] {
-    buffer.get(..len).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use wend_commands::MessageId;
 use wend_commands::announce_data::CatalogSummary;
 use wend_interfaces::Monitor;
 use wend_packet::stack::{InterfaceId, Path, RequestError, SendError};
-use wend_packet::{DestinationHash, IdentityHash, LinkId, RequestId};
+use wend_packet::{DestinationHash, IdentityHash, LinkId};
 
 use super::peers::{Peer, Resolved};
 
@@ -126,7 +126,7 @@ pub(super) enum CoreCall {
     FindPath { to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>> },
     Link { to: DestinationHash, reply: oneshot::Sender<Result<OwnLink, LinkFailure>> },
     Request { request: OwnRequest, reply: oneshot::Sender<Result<Bytes, RequestError>> },
-    Respond { link: LinkId, request: RequestId, caller: IdentityHash, id: MessageId, reply: Bytes },
+    Respond { caller: IdentityHash, id: MessageId, reply: Bytes },
     Announce { reply: oneshot::Sender<Vec<String>> },
     Node { destination: DestinationHash, reply: oneshot::Sender<NodeView> },
     Resolve { text: String, reply: oneshot::Sender<Resolved> },
@@ -178,16 +178,9 @@ impl CoreHandle {
     }
 
     /// Sends the reply to a call that came in on a link.
-    pub(super) async fn respond(
-        &self,
-        link: LinkId,
-        request: RequestId,
-        caller: IdentityHash,
-        id: MessageId,
-        reply: Bytes,
-    ) {
+    pub(super) async fn respond(&self, caller: IdentityHash, id: MessageId, reply: Bytes) {
         // Without a core there is no link either.
-        drop(self.calls.send(CoreCall::Respond { link, request, caller, id, reply }).await);
+        drop(self.calls.send(CoreCall::Respond { caller, id, reply }).await);
     }
 
     /// What is known of a node.

@@ -19,7 +19,7 @@ use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, Pa
 use wend_packet::time::{Instant, Now};
 use wend_packet::timers::Timers;
 use wend_packet::wire::PacketRef;
-use wend_packet::{DestinationHash, NameHash};
+use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
 use super::calls::{Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView};
 use super::clock::{Clock, randomness};
@@ -365,16 +365,16 @@ impl Core {
     fn serve(&mut self, now: Now, incoming: Incoming) {
         match self.parts.server.judge(now, &self.peers, &incoming) {
             Verdict::Silence => {}
-            Verdict::Answer(reply) => self.answer(now, &incoming, &reply),
-            Verdict::Run(caller, call) => self.parts.server.run(self.parts.handle.clone(), &incoming, caller, call),
+            Verdict::Answer(reply) => self.answer(now, incoming.link, incoming.request, &reply),
+            Verdict::Run(caller, call) => self.parts.server.run(self.parts.handle.clone(), caller, call),
         }
     }
 
-    fn answer(&mut self, now: Now, to: &Incoming, reply: &[u8]) {
-        if let Some(mut link) = self.parts.stack.link(now, to.link)
-            && let Err(error) = link.respond(to.request, reply)
+    fn answer(&mut self, now: Now, link: LinkId, request: RequestId, reply: &[u8]) {
+        if let Some(mut open) = self.parts.stack.link(now, link)
+            && let Err(error) = open.respond(request, reply)
         {
-            tracing::debug!(link = ?to.link, %error, "cannot respond");
+            tracing::debug!(?link, %error, "cannot respond");
         }
     }
 
@@ -395,9 +395,10 @@ impl Core {
                     None => drop(reply.send(Err(RequestError::LinkClosed))),
                 }
             }
-            CoreCall::Respond { link, request, caller, id, reply } => {
-                self.answer(now, &Incoming { link, request, caller: Some(caller), body: reply.clone() }, &reply);
-                self.parts.server.done(&self.peers, caller, id, reply);
+            CoreCall::Respond { caller, id, reply } => {
+                if let Some((link, request)) = self.parts.server.done(&self.peers, caller, id, reply.clone()) {
+                    self.answer(now, link, request, &reply);
+                }
             }
             CoreCall::Announce { reply } => drop(reply.send(self.announce(now, Asked::Yes))),
             CoreCall::Node { destination, reply } => drop(reply.send(self.node(destination))),

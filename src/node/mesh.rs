@@ -13,6 +13,9 @@ use super::peers::Resolved;
 
 /// How long a caller waits when it does not say.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// A request that got no answer is repeated after this, and four round trips: single packets are not repeated by the link.
+/// Each further attempt waits twice as long.
+const ATTEMPT: Duration = Duration::from_secs(6);
 /// Largest reply that is accepted: one resource segment.
 const RESPONSE_MAX: usize = 1 << 20;
 
@@ -73,8 +76,8 @@ impl Mesh {
 
     /// Runs a call on the node at `to` and waits for its reply.
     ///
-    /// A link that was open already may turn out to be dead; the call is then made once more over a new one. The far
-    /// node runs it once: it knows the call by its id.
+    /// What gets no answer is asked again, over a new link where the old one turns out to be dead. The far node runs the
+    /// call once: it knows it by its id.
     ///
     /// # Errors
     /// When no reply came; what the command itself answered, also a refusal, is in the reply.
@@ -96,6 +99,7 @@ impl Mesh {
                 ),
             )
         })?;
+        let mut attempt = 1;
         loop {
             let opened = tokio::time::timeout_at(deadline, self.core.link(to)).await;
             let link = match opened.map_err(|_| late(&format!("no link to {to} was made")))? {
@@ -109,10 +113,11 @@ impl Mesh {
                 }
             };
             let sent = Instant::now();
+            let left = deadline.saturating_duration_since(sent);
             let request = OwnRequest {
                 link: link.link,
                 body: call.encode(),
-                timeout: deadline.saturating_duration_since(sent),
+                timeout: left.min((ATTEMPT + link.rtt * 4) * attempt),
                 max_response: RESPONSE_MAX,
                 arriving: arriving.clone(),
             };
@@ -124,6 +129,7 @@ impl Mesh {
                     return Ok(Answer { reply, hops, took: sent.elapsed(), reused: link.reused });
                 }
                 Err(RequestError::LinkClosed) if link.reused && Instant::now() < deadline => {}
+                Err(RequestError::Timeout) if Instant::now() < deadline => attempt = attempt.saturating_mul(2),
                 Err(RequestError::Timeout) => {
                     return Err(late(&format!(
                         "{to} gave no answer (it is silent to callers it does not know and on overload)"

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wend_commands::announce_data::{AnnounceData, Capabilities, CatalogSummary, InvalidAnnounceData, Roles, magnitude};
@@ -124,6 +125,8 @@ pub struct Node {
     identity: IdentityHash,
     destination: DestinationHash,
     cancel: CancellationToken,
+    drivers: CancellationToken,
+    core: JoinHandle<()>,
     tasks: TaskTracker,
 }
 
@@ -142,9 +145,9 @@ impl Node {
         let destination = node_name().of(identity.hash());
         let name = config.node.name.clone().unwrap_or_else(machine_name);
 
-        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (cancel, drivers, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (ports, port_events) = Ports::new();
-        let started = interfaces::start(&config.interfaces, &ports, &tasks, &cancel).await?;
+        let started = interfaces::start(&config.interfaces, &ports, &tasks, &drivers).await?;
         drop(ports);
 
         let (summary, catalog) = watch::channel(CatalogSummary { count: 0, root: CatalogRoot::new([0; 8]) });
@@ -216,13 +219,13 @@ impl Node {
         };
         let handles = started.into_iter().map(|(handle, _)| handle).collect();
         let core = Core::new(parts, handles, &stored.paths);
-        tasks.spawn(core.run(port_events, core_calls, cancel.clone()));
+        let core = tasks.spawn(core.run(port_events, core_calls, cancel.clone()));
         if config.catalog.sync {
             tasks.spawn(sync::with_neighbours(offered, mesh, genome, cancel.clone()));
         }
         tasks.spawn(control::serve(control, registry, cancel.clone()));
         tasks.close();
-        Ok(Self { name, identity: identity.hash(), destination, cancel, tasks })
+        Ok(Self { name, identity: identity.hash(), destination, cancel, drivers, core, tasks })
     }
 
     /// The name it announces.
@@ -243,6 +246,11 @@ impl Node {
     /// Stops it: links say goodbye, what is queued leaves, the state is stored.
     pub async fn stop(self) {
         self.cancel.cancel();
+        // Drivers go on until the core has said what it has to say.
+        if let Err(error) = self.core.await {
+            tracing::error!(%error, "the core failed");
+        }
+        self.drivers.cancel();
         if tokio::time::timeout(STOPPING, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }

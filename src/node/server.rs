@@ -57,7 +57,8 @@ pub(super) struct Server {
     policy: Policy,
     trust: TrustConfig,
     replies: Replies,
-    running: BTreeMap<IdentityHash, usize>,
+    /// Calls that run, and the request that waits for each: the newest one, when a caller repeated it.
+    running: BTreeMap<(IdentityHash, MessageId), (LinkId, RequestId)>,
 }
 
 impl Server {
@@ -112,10 +113,14 @@ impl Server {
                 busy(call.id)
             }
             Seen::First => {
-                *self.running.entry(identity).or_default() += 1;
+                self.running.insert((identity, call.id), (incoming.link, incoming.request));
                 Verdict::Run(caller, call)
             }
-            Seen::Running => Verdict::Silence,
+            Seen::Running => {
+                // The caller gave up waiting on the earlier request, or lost its link.
+                self.running.insert((identity, call.id), (incoming.link, incoming.request));
+                Verdict::Silence
+            }
             Seen::Answered(reply) => Verdict::Answer(reply),
             Seen::Forgotten => {
                 let detail = "this call was run already and its reply is no longer held; send it anew under another id";
@@ -126,26 +131,28 @@ impl Server {
     }
 
     fn is_busy(&self, identity: IdentityHash) -> bool {
-        self.running.values().sum::<usize>() >= RUNNING_MAX
-            || self.running.get(&identity).is_some_and(|running| *running >= RUNNING_PER_CALLER)
+        let (first, last) = (MessageId::new([0; 16]), MessageId::new([0xff; 16]));
+        self.running.len() >= RUNNING_MAX
+            || self.running.range((identity, first)..=(identity, last)).count() >= RUNNING_PER_CALLER
     }
 
-    /// A call that was run is answered.
-    pub(super) fn done(&mut self, peers: &Peers, identity: IdentityHash, id: MessageId, reply: Bytes) {
-        if let Some(running) = self.running.get_mut(&identity) {
-            *running = running.saturating_sub(1);
-            if *running == 0 {
-                self.running.remove(&identity);
-            }
-        }
+    /// A call that was run is answered; says which request waits for the reply.
+    pub(super) fn done(
+        &mut self,
+        peers: &Peers,
+        identity: IdentityHash,
+        id: MessageId,
+        reply: Bytes,
+    ) -> Option<(LinkId, RequestId)> {
         let caller = Caller::Remote { identity, level: self.level(identity, peers) };
         self.replies.finish(&caller, id, reply);
+        self.running.remove(&(identity, id))
     }
 
     /// Runs a call in a task of its own, under its deadline, and sends the reply through the core.
-    pub(super) fn run(&self, core: CoreHandle, incoming: &Incoming, caller: Caller, call: Call) {
+    pub(super) fn run(&self, core: CoreHandle, caller: Caller, call: Call) {
         let Caller::Remote { identity, .. } = caller else { return };
-        let (link, request, id, patience) = (incoming.link, incoming.request, call.id, patience(&call));
+        let (id, patience) = (call.id, patience(&call));
         let running = self.registry.dispatch(caller, call);
         tokio::spawn(async move {
             // A command that panics must not leave its caller counted as busy for ever.
@@ -159,7 +166,7 @@ impl Server {
                     Reply::failed(id, Failure::new(Code::EXPIRED, "the command took longer than its caller waits"))
                 }
             };
-            core.respond(link, request, identity, id, reply.encode()).await;
+            core.respond(identity, id, reply.encode()).await;
         });
     }
 }
@@ -224,7 +231,10 @@ mod tests {
         let (mut server, peers) = (server(), Peers::new());
         assert!(matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 1)), Verdict::Run(..)));
         assert!(matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 1)), Verdict::Silence), "it still runs");
-        server.done(&peers, FRIEND, MessageId::new([1; 16]), Bytes::from_static(b"reply"));
+        let again = Incoming { request: RequestId::new([7; 16]), ..ping(Some(FRIEND), 1) };
+        assert!(matches!(server.judge(now(), &peers, &again), Verdict::Silence), "it still runs");
+        let waiting = server.done(&peers, FRIEND, MessageId::new([1; 16]), Bytes::from_static(b"reply"));
+        assert_eq!(waiting, Some((again.link, again.request)), "the newest request gets the reply");
         assert!(
             matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 1)), Verdict::Answer(reply) if &*reply == b"reply")
         );

@@ -9,7 +9,6 @@ use wend_commands::builtin::genome::{
     SearchReply, Show, ShowReply, Sync, SyncReply, Wanted,
 };
 use wend_commands::{Blob, Call, Caller, Code, Duplicate, EntryId, Failure, Registry};
-use wend_genome::catalog::Summary;
 use wend_genome::gossip::sync::Limits;
 use wend_packet::DestinationHash;
 
@@ -188,13 +187,11 @@ async fn sync_with(tools: Tools, asked: CatalogSync) -> Result<CatalogSyncReply,
     if to == tools.about.destination {
         return Err(Failure::invalid("that is this node itself; name another"));
     }
-    // What the other announced may be old: somebody who asks wants to know, so the first question is asked even when the
-    // catalogs looked the same. It costs some fifty bytes.
-    let announced = tools.core.node(to).await?.catalog.filter(|theirs| theirs.root != tools.genome.summary().root);
-    let announced = announced.map(|theirs| Summary { count: theirs.count, root: *theirs.root.as_bytes() });
+    // What the other announced may be old, and somebody who asks wants to know: so the first question is only whether
+    // there is a difference, in some fifty bytes.
     control::report(format!("waiting for {to}"), 0, 0);
     let outcome =
-        sync::with(to, announced, Limits::default(), patience(asked.deadline_s), &tools.mesh, &tools.genome).await;
+        sync::with(to, None, Limits::default(), patience(asked.deadline_s), &tools.mesh, &tools.genome).await;
     let outcome = outcome.map_err(|failure| match failure.code {
         Code::DENIED => Failure::new(Code::DENIED, format!("{to} does not sync with this node: {}", failure.detail)),
         _ => failure,
