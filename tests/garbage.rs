@@ -4,14 +4,12 @@
 mod support;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rand_core::Rng;
@@ -26,7 +24,7 @@ use wend_packet::identity::Identity;
 use wend_packet::msgpack::{Reader, Writer};
 use wend_packet::stack::{Destination, Input, InterfaceId, InterfaceProfile, Mode, Stack, StackConfig};
 use wend_packet::testing::TestRng;
-use wend_packet::time::{Instant, Now, UnixTime};
+use wend_packet::time::{self, Now, UnixTime};
 use wend_packet::{DestinationHash, LinkId};
 
 const MB: usize = 1 << 20;
@@ -65,7 +63,7 @@ impl Noise {
 /// Frames as nodes send them: announces of twenty strangers, and path requests.
 fn valid_frames() -> Vec<Vec<u8>> {
     let mut random = wend_mesh::node::randomness();
-    let (on, now) = (InterfaceId(1), Now { mono: Instant::ZERO, unix: UnixTime(1_800_000_000) });
+    let (on, now) = (InterfaceId(1), Now { mono: time::Instant::ZERO, unix: UnixTime(1_800_000_000) });
     let mut stack = Stack::new(StackConfig::new(Identity::generate(&mut random)), Box::new(random));
     let profile = InterfaceProfile {
         mode: Mode::Full,
@@ -178,7 +176,7 @@ fn assert_small(node: &Node) {
 #[test]
 fn garbage_on_the_tcp_port_leaves_a_node_serving() {
     let port = free_port();
-    let line = Line::start(u64::from(SPEED));
+    let line = Line::start();
     let node = node(port, line.ends()[0]);
     let caller = Endpoint::start(&Medium::Client(port));
     let link = ping(&caller, &node, 1);
@@ -212,7 +210,7 @@ fn garbage_on_the_tcp_port_leaves_a_node_serving() {
 #[test]
 fn garbage_on_a_serial_line_leaves_a_node_serving() {
     let port = free_port();
-    let line = Line::start(u64::from(SPEED));
+    let line = Line::start();
     let [near, far] = line.ends();
     let node = node(port, near);
     let caller = Endpoint::start(&Medium::Serial(far.to_owned(), SPEED));
@@ -220,7 +218,7 @@ fn garbage_on_a_serial_line_leaves_a_node_serving() {
     drop(caller);
 
     let noise = &mut Noise::new(2);
-    let volleys = [noise.bytes(MB / 2), cut_up(noise, MB / 2), framed_noise(noise, MB / 2), unfinished(noise, MB / 2)];
+    let volleys = [noise.bytes(MB), cut_up(noise, MB), framed_noise(noise, MB), unfinished(noise, MB)];
     shout(far, &volleys);
     wait_received(&node, &near.display().to_string(), volleys.iter().map(Vec::len).sum());
 
@@ -231,24 +229,25 @@ fn garbage_on_a_serial_line_leaves_a_node_serving() {
 
 /// Writes into a line, and reads what comes from its other end so that it does not back up.
 fn shout(device: &Path, volleys: &[Vec<u8>]) {
-    let open = |flags: OFlags| {
-        let flags = i32::try_from((flags | OFlags::NOCTTY).bits()).unwrap();
-        File::options().read(true).write(true).custom_flags(flags).open(device).unwrap()
-    };
-    let (mut to, mut from) = (open(OFlags::empty()), open(OFlags::NONBLOCK));
-    let done = Arc::new(AtomicBool::new(false));
-    let until = Arc::clone(&done);
-    let reader = thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        while !until.load(Ordering::Relaxed) {
-            if from.read(&mut chunk).is_err() {
-                thread::sleep(Duration::from_millis(2));
-            }
-        }
-    });
+    let flags = i32::try_from((OFlags::NOCTTY | OFlags::NONBLOCK).bits()).unwrap();
+    let mut line = File::options().read(true).write(true).custom_flags(flags).open(device).unwrap();
+    let mut read = [0; 4096];
     for volley in volleys {
-        to.write_all(volley).unwrap();
+        let (mut rest, until) = (volley.as_slice(), Instant::now() + SWALLOW);
+        while !rest.is_empty() {
+            // Nothing to read is no news.
+            drop(line.read(&mut read));
+            match line.write(rest) {
+                Ok(len) => rest = &rest[len..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+                Err(error) => panic!("{error}"),
+            }
+            assert!(
+                Instant::now() < until,
+                "{} of {} bytes are not taken within {SWALLOW:?}",
+                rest.len(),
+                volley.len()
+            );
+        }
     }
-    done.store(true, Ordering::Relaxed);
-    reader.join().unwrap();
 }

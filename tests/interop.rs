@@ -213,7 +213,7 @@ fn a_link_from_the_reference_to_wend_carries_requests_and_responses_over_tcp() {
 #[test]
 fn a_link_from_wend_to_the_reference_carries_requests_and_responses_over_a_serial_line() {
     let Some(python) = reference::interpreter() else { return };
-    let line = Line::start(u64::from(SPEED));
+    let line = Line::start();
     let [here, there] = line.ends();
     let mut peer = Peer::start(&python, &reference::serial(there, SPEED));
     let endpoint = Endpoint::start(&Medium::Serial(here.to_owned(), SPEED));
@@ -225,7 +225,7 @@ fn a_link_from_wend_to_the_reference_carries_requests_and_responses_over_a_seria
 #[test]
 fn a_link_from_the_reference_to_wend_carries_requests_and_responses_over_a_serial_line() {
     let Some(python) = reference::interpreter() else { return };
-    let line = Line::start(u64::from(SPEED));
+    let line = Line::start();
     let [here, there] = line.ends();
     let mut peer = Peer::start(&python, &reference::serial(there, SPEED));
     let endpoint = Endpoint::with_handlers(&Medium::Serial(here.to_owned(), SPEED), &HANDLERS);
@@ -274,7 +274,7 @@ fn a_wend_gateway_finds_a_reference_node_that_has_announced_nothing() {
 #[test]
 fn a_wend_node_relays_over_serial_lines_between_two_reference_nodes_that_know_only_it() {
     let Some(python) = reference::interpreter() else { return };
-    let lines = [Line::start(u64::from(SPEED)), Line::start(u64::from(SPEED))];
+    let lines = [Line::start(), Line::start()];
     let [[near_one, far_one], [near_two, far_two]] = [lines[0].ends(), lines[1].ends()];
     let interfaces = [node::serial(near_one, SPEED), node::serial(near_two, SPEED)].concat();
     let relay = Node::start(&format!("[node]\ntransport = true\n{interfaces}"));
@@ -314,7 +314,7 @@ fn a_reference_node_relays_over_tcp_between_two_wend_endpoints_that_know_only_it
 #[test]
 fn a_reference_node_relays_over_serial_lines_between_two_wend_endpoints_that_know_only_it() {
     let Some(python) = reference::interpreter() else { return };
-    let lines = [Line::start(u64::from(SPEED)), Line::start(u64::from(SPEED))];
+    let lines = [Line::start(), Line::start()];
     let [[near_one, far_one], [near_two, far_two]] = [lines[0].ends(), lines[1].ends()];
     let mut relay =
         Reference::start(&python, true, &[reference::serial(near_one, SPEED), reference::serial(near_two, SPEED)]);

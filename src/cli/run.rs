@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tokio::io::AsyncReadExt;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -90,7 +89,7 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
         .enable_all()
         .build()
         .map_err(|error| Report::new(Exit::Negative, format!("cannot start: {error}")))?;
-    runtime.block_on(async move {
+    let ended = runtime.block_on(async move {
         let options = Options { model: args.model };
         let node = Node::start(home, config, options).await?;
         eprintln!("{} is up: identity {}, destination {}", node.name(), node.identity(), node.destination());
@@ -99,7 +98,10 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
         tracing::info!("stopping");
         node.stop().await;
         Ok(Exit::Done)
-    })
+    });
+    // A thread may still be reading standard input, which nothing can interrupt; everything else has ended.
+    runtime.shutdown_background();
+    ended
 }
 
 fn start_log(filter: &str, json: bool) -> Result<(), Report> {
@@ -128,9 +130,13 @@ async fn stop_signal(with_stdin: bool) {
         if !with_stdin {
             std::future::pending::<()>().await;
         }
-        let mut rest = [0; 64];
-        let mut stdin = tokio::io::stdin();
-        while stdin.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+        // In a thread of its own: a runtime that ends waits for its reads, and this one may never return.
+        let (ended, end) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let read = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            let _ = ended.send(read.is_ok());
+        });
+        let _ = end.await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
