@@ -229,8 +229,14 @@ fn end(child: Option<Child>) {
     drop(child.wait());
 }
 
+/// The running file itself, which is still there under this name after a build has replaced it.
 fn this_program() -> Result<PathBuf, Report> {
-    std::env::current_exe().map_err(|error| Report::new(Exit::Negative, format!("cannot find this program: {error}")))
+    let itself = PathBuf::from("/proc/self/exe");
+    if itself.exists() {
+        return Ok(itself);
+    }
+    std::env::current_exe()
+        .map_err(|error| Report::new(Exit::Negative, format!("cannot find this program: {error}")))
 }
 
 /// A TCP port on loopback that nobody uses now.

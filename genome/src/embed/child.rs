@@ -47,7 +47,10 @@ impl ChildCommand {
 
     /// This binary itself, with the hidden subcommand `embed-child` and the folder of the model.
     pub fn this_binary(model: &Path) -> io::Result<Self> {
-        Ok(Self::new(std::env::current_exe()?, [OsString::from("embed-child"), model.into()]))
+        // The running file itself, which is still there under this name after an upgrade has replaced it.
+        let itself = PathBuf::from("/proc/self/exe");
+        let program = if itself.exists() { itself } else { std::env::current_exe()? };
+        Ok(Self::new(program, [OsString::from("embed-child"), model.into()]))
     }
 
     fn spawn(&self) -> Result<Child, EmbedError> {
