@@ -51,7 +51,7 @@ tokio::task_local! {
 /// Reports progress to whoever called the command that is running, if that caller listens.
 pub fn report(step: impl Into<String>, done: u64, total: u64) {
     // Nobody may listen, or not fast enough: progress is for the eye, so it is dropped rather than waited for.
-    drop(REPORTS.try_with(|reports| drop(reports.try_send(Progress { step: step.into(), done, total }))));
+    let _ = REPORTS.try_with(|reports| reports.try_send(Progress { step: step.into(), done, total }));
 }
 
 /// The sink of the command that is running, to report from another task.

@@ -90,11 +90,14 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
         .build()
         .map_err(|error| Report::new(Exit::Negative, format!("cannot start: {error}")))?;
     let ended = runtime.block_on(async move {
+        // Before the node answers anybody: who talks to it may end it at once.
+        let stop = stop_signal(args.stop_with_stdin)
+            .map_err(|error| Report::new(Exit::Negative, format!("cannot start: {error}")))?;
         let options = Options { model: args.model };
         let node = Node::start(home, config, options).await?;
         eprintln!("{} is up: identity {}, destination {}", node.name(), node.identity(), node.destination());
         eprintln!("home {}; stop with Ctrl-C", home.dir().display());
-        stop_signal(args.stop_with_stdin).await;
+        stop.await;
         tracing::info!("stopping");
         node.stop().await;
         Ok(Exit::Done)
@@ -118,15 +121,11 @@ fn start_log(filter: &str, json: bool) -> Result<(), Report> {
     Ok(())
 }
 
-/// Waits for Ctrl-C or a request to end, and for the end of standard input where that counts.
-async fn stop_signal(with_stdin: bool) {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let stdin_end = async {
+/// From now on catches Ctrl-C and requests to end. The future waits for one of them, and for the end of standard input
+/// where that counts. Must be called inside a runtime.
+fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stdin_end = async move {
         if !with_stdin {
             std::future::pending::<()>().await;
         }
@@ -138,11 +137,13 @@ async fn stop_signal(with_stdin: bool) {
         });
         let _ = end.await;
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-        () = stdin_end => {}
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = stdin_end => {}
+        }
+    })
 }
 
 #[cfg(feature = "embeddings")]
@@ -162,12 +163,13 @@ pub(super) fn serial_line(speed: u64, stop_with_stdin: bool) -> Result<Exit, Rep
     let failed = |error: io::Error| Report::new(Exit::Negative, format!("cannot make a serial line: {error}"));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
+        let stop = stop_signal(stop_with_stdin).map_err(failed)?;
         let line = crate::demo::SerialLine::open(speed).map_err(failed)?;
         let [a, b] = line.paths();
         super::table::emit(&format!("{}\n{}\n", a.display(), b.display()))?;
         tokio::select! {
             ended = line.run() => ended.map_err(failed)?,
-            () = stop_signal(stop_with_stdin) => {}
+            () = stop => {}
         }
         Ok(Exit::Done)
     })

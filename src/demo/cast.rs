@@ -51,7 +51,7 @@ fn pid(process: u32) -> Option<rustix::process::Pid> {
 
 fn terminate(process: u32) {
     if let Some(pid) = pid(process) {
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 }
 
@@ -235,8 +235,7 @@ fn this_program() -> Result<PathBuf, Report> {
     if itself.exists() {
         return Ok(itself);
     }
-    std::env::current_exe()
-        .map_err(|error| Report::new(Exit::Negative, format!("cannot find this program: {error}")))
+    std::env::current_exe().map_err(|error| Report::new(Exit::Negative, format!("cannot find this program: {error}")))
 }
 
 /// A TCP port on loopback that nobody uses now.

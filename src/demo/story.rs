@@ -77,7 +77,7 @@ fn find_model(notes: &mut Notes, chosen: Option<&Path>) -> Result<Option<PathBuf
         if chosen.is_some() {
             return Err(missing);
         }
-        notes.say(&missing.message.to_string());
+        notes.say(&missing.message);
         notes.say(&format!("installing it under {}; once done, it stays", home.dir().display()));
         install_model(&home, None)
     });

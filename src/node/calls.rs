@@ -134,6 +134,11 @@ pub(super) enum CoreCall {
     Paths { reply: oneshot::Sender<Vec<PathView>> },
 }
 
+/// Answers a question. Whoever asked may have gone meanwhile: then nobody hears it.
+pub(super) fn tell<T>(reply: oneshot::Sender<T>, answer: T) {
+    let _ = reply.send(answer);
+}
+
 /// Asks the core; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct CoreHandle {

@@ -21,7 +21,7 @@ use wend_packet::timers::Timers;
 use wend_packet::wire::PacketRef;
 use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
-use super::calls::{Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView};
+use super::calls::{Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView, tell};
 use super::clock::{Clock, randomness};
 use super::genome::GenomeHandle;
 use super::keeper::Keeper;
@@ -358,7 +358,7 @@ impl Core {
         if let (1, Some(catalog), Some(profile)) = (hops, data.catalog(), profile) {
             let neighbour = Neighbour { destination, catalog, bitrate_bps: profile.bitrate_bps };
             // A full channel drops it: the next announce offers it again.
-            drop(self.parts.neighbours.try_send(neighbour));
+            let _ = self.parts.neighbours.try_send(neighbour);
         }
     }
 
@@ -392,7 +392,7 @@ impl Core {
                 };
                 match sent {
                     Some(id) => self.links.requested(now.mono, request.link, id, reply, request.arriving),
-                    None => drop(reply.send(Err(RequestError::LinkClosed))),
+                    None => tell(reply, Err(RequestError::LinkClosed)),
                 }
             }
             CoreCall::Respond { caller, id, reply } => {
@@ -400,24 +400,24 @@ impl Core {
                     self.answer(now, link, request, &reply);
                 }
             }
-            CoreCall::Announce { reply } => drop(reply.send(self.announce(now, Asked::Yes))),
-            CoreCall::Node { destination, reply } => drop(reply.send(self.node(destination))),
+            CoreCall::Announce { reply } => tell(reply, self.announce(now, Asked::Yes)),
+            CoreCall::Node { destination, reply } => tell(reply, self.node(destination)),
             CoreCall::Resolve { text, reply } => {
                 let others = self.parts.stack.paths().map(|path| path.destination);
-                drop(reply.send(self.peers.resolve(&text, others)));
+                tell(reply, self.peers.resolve(&text, others));
             }
-            CoreCall::View { reply } => drop(reply.send(Box::new(self.view()))),
-            CoreCall::Paths { reply } => drop(reply.send(self.paths())),
+            CoreCall::View { reply } => tell(reply, Box::new(self.view())),
+            CoreCall::Paths { reply } => tell(reply, self.paths()),
         }
     }
 
     fn seek(&mut self, now: Now, to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>>) {
         if let Some(path) = self.parts.stack.path(to) {
-            drop(reply.send(Some(path.hops)));
+            tell(reply, Some(path.hops));
             return;
         }
         if self.seekers.len() >= SEEKERS_MAX {
-            drop(reply.send(None));
+            tell(reply, None);
             return;
         }
         let id = self.next_seeker;
@@ -431,7 +431,7 @@ impl Core {
         let Some(seeker) = self.seekers.get(&id) else { return };
         if seeker.until <= now.mono || seeker.reply.is_closed() {
             if let Some(seeker) = self.seekers.remove(&id) {
-                drop(seeker.reply.send(None));
+                tell(seeker.reply, None);
             }
             return;
         }
@@ -443,7 +443,7 @@ impl Core {
         let timers = &mut self.timers;
         for (id, seeker) in self.seekers.extract_if(.., |_, seeker| seeker.to == destination) {
             timers.clear(Alarm::Seeker(id));
-            drop(seeker.reply.send(Some(hops)));
+            tell(seeker.reply, Some(hops));
         }
     }
 
@@ -456,7 +456,7 @@ impl Core {
         let Wanted::Open(reply) = self.links.want(now.mono, to, reply) else { return };
         match self.parts.stack.open_link(now, to) {
             Ok(link) => self.links.opening(to, link, reply),
-            Err(error) => drop(reply.send(Err(error.into()))),
+            Err(error) => tell(reply, Err(error.into())),
         }
     }
 

@@ -9,7 +9,7 @@ use wend_packet::stack::RequestError;
 use wend_packet::time::Instant;
 use wend_packet::{DestinationHash, LinkId, RequestId};
 
-use super::calls::{Arriving, LinkFailure, OwnLink};
+use super::calls::{Arriving, LinkFailure, OwnLink, tell};
 
 /// How long a link stays open that nobody uses: opening one costs some 500 bytes, keeping it a few bytes in a minute.
 pub(super) const IDLE: Duration = Duration::from_secs(120);
@@ -65,14 +65,19 @@ impl OwnLinks {
             Some(Entry { link, state: State::Open { rtt, used } }) => {
                 *used = now;
                 // The caller may have gone; the link stays for the next.
-                drop(reply.send(Ok(OwnLink { link: *link, reused: true, rtt: *rtt })));
+                tell(reply, Ok(OwnLink { link: *link, reused: true, rtt: *rtt }));
             }
         }
         Wanted::Handled
     }
 
     /// A link request went out for somebody.
-    pub(super) fn opening(&mut self, to: DestinationHash, link: LinkId, reply: oneshot::Sender<Result<OwnLink, LinkFailure>>) {
+    pub(super) fn opening(
+        &mut self,
+        to: DestinationHash,
+        link: LinkId,
+        reply: oneshot::Sender<Result<OwnLink, LinkFailure>>,
+    ) {
         self.by_destination.insert(to, Entry { link, state: State::Opening(vec![reply]) });
     }
 
@@ -83,7 +88,7 @@ impl OwnLinks {
             return None;
         };
         for reply in waiting {
-            drop(reply.send(Ok(OwnLink { link, reused: false, rtt })));
+            tell(reply, Ok(OwnLink { link, reused: false, rtt }));
         }
         Some(now + IDLE)
     }
@@ -94,7 +99,7 @@ impl OwnLinks {
         for (_, entry) in gone {
             if let State::Opening(waiting) = entry.state {
                 for reply in waiting {
-                    drop(reply.send(Err(LinkFailure::NoAnswer)));
+                    tell(reply, Err(LinkFailure::NoAnswer));
                 }
             }
         }
@@ -117,7 +122,7 @@ impl OwnLinks {
     pub(super) fn arriving(&mut self, request: RequestId, so_far: Arriving) {
         if let Some(Pending { arriving: Some(sink), .. }) = self.pending.get(&request) {
             // Only the newest figure matters, so a full channel loses nothing.
-            drop(sink.try_send(so_far));
+            let _ = sink.try_send(so_far);
         }
     }
 
@@ -125,7 +130,7 @@ impl OwnLinks {
     pub(super) fn responded(&mut self, now: Instant, request: RequestId, response: Result<Bytes, RequestError>) {
         if let Some(Pending { link, reply, .. }) = self.pending.remove(&request) {
             self.touch(now, link);
-            drop(reply.send(response));
+            tell(reply, response);
         }
     }
 

@@ -215,7 +215,7 @@ impl Node {
             keeper,
             neighbours,
             genome: genome.clone(),
-            handle: handle,
+            handle,
         };
         let handles = started.into_iter().map(|(handle, _)| handle).collect();
         let core = Core::new(parts, handles, &stored.paths);

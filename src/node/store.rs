@@ -9,6 +9,8 @@ use wend_packet::identity::KEY_LEN;
 use wend_packet::stack::PathRecord;
 use wend_packet::{DestinationHash, IdentityHash};
 
+use super::calls::tell;
+
 /// Entry id to card bytes.
 const CARDS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("cards");
 /// Manifest hash to manifest bytes.
@@ -287,12 +289,12 @@ fn write_batches(database: &Database, mut batches: mpsc::Receiver<Batch>) {
             group.push(next);
         }
         if group.len() > 1 && write_changes(database, group.iter().flat_map(|batch| &batch.changes)).is_ok() {
-            group.drain(..).for_each(|batch| drop(batch.done.send(Ok(()))));
+            group.drain(..).for_each(|batch| tell(batch.done, Ok(())));
         }
         // Alone, or one of the group cannot be written: each by itself, so that only that one fails.
         for batch in group {
             let result = write_changes(database, &batch.changes).map_err(|error| StoreError::Write(error.to_string()));
-            drop(batch.done.send(result));
+            tell(batch.done, result);
         }
     }
 }

@@ -21,6 +21,7 @@ use wend_packet::identity::{Identity, PublicIdentity};
 use super::publishing::{Prepared, Published};
 use super::searching::{Found, Question, kind};
 use super::{EntryView, Parts, Request, entries, inward, read_value, write_value};
+use crate::node::calls::tell;
 use crate::node::clock::{Clock, randomness};
 use crate::node::store::{Change, Store, StoreError};
 
@@ -116,7 +117,7 @@ impl Keeper {
             Request::View { reply } => {
                 let own = self.identity.hash();
                 let count = self.catalog.ids().filter(|id| self.publisher(id) == Some(own)).count();
-                drop(reply.send((*self.summary.borrow(), count)));
+                tell(reply, (*self.summary.borrow(), count));
             }
             Request::Hear(key) => {
                 self.intake.handle_key(&key);
@@ -125,17 +126,17 @@ impl Keeper {
                 }
             }
             Request::AskSync { announced, limits, reply } => {
-                drop(reply.send(SyncAsker::start(&mut randomness(), &self.catalog, announced, limits)));
+                tell(reply, SyncAsker::start(&mut randomness(), &self.catalog, announced, limits));
             }
-            Request::AnswerSync { peer, payload, reply } => drop(reply.send(self.answer(peer, &payload))),
-            Request::Take { bundle, reply } => drop(reply.send(self.take(&bundle))),
-            Request::Publish { drafts, reply } => drop(reply.send(self.publish(drafts))),
-            Request::Search { question, reply } => drop(reply.send(self.find(&question))),
-            Request::List { kind, limit, reply } => drop(reply.send(self.list(kind.as_deref(), limit))),
-            Request::Entry { text, reply } => drop(reply.send(self.entry(&text))),
-            Request::Manifest { wanted, reply } => drop(reply.send(self.give_manifest(wanted))),
+            Request::AnswerSync { peer, payload, reply } => tell(reply, self.answer(peer, &payload)),
+            Request::Take { bundle, reply } => tell(reply, self.take(&bundle)),
+            Request::Publish { drafts, reply } => tell(reply, self.publish(drafts)),
+            Request::Search { question, reply } => tell(reply, self.find(&question)),
+            Request::List { kind, limit, reply } => tell(reply, self.list(kind.as_deref(), limit)),
+            Request::Entry { text, reply } => tell(reply, self.entry(&text)),
+            Request::Manifest { wanted, reply } => tell(reply, self.give_manifest(wanted)),
             Request::Keep { entry, manifest, key, reply } => {
-                drop(reply.send(self.keep_manifest(entry, &manifest, &key)));
+                tell(reply, self.keep_manifest(entry, &manifest, &key));
             }
             Request::Expire => {
                 let gone = self.catalog.expire(self.clock.now());

@@ -130,7 +130,7 @@ pub(super) fn start(parts: Parts) -> GenomeHandle {
 impl GenomeHandle {
     /// A handle to a task that has ended; for tests of what surrounds it.
     #[cfg(test)]
-    pub fn closed() -> Self {
+    pub(in crate::node) fn closed() -> Self {
         let (requests, _) = mpsc::channel(1);
         let (_, summary) = watch::channel(CatalogSummary { count: 0, root: wend_commands::CatalogRoot::new([0; 8]) });
         Self {
@@ -178,7 +178,11 @@ impl GenomeHandle {
     ///
     /// # Errors
     /// When the task has ended.
-    pub(super) async fn ask_sync(&self, announced: Option<Summary>, limits: Limits) -> Result<Option<SyncAsker>, Failure> {
+    pub(super) async fn ask_sync(
+        &self,
+        announced: Option<Summary>,
+        limits: Limits,
+    ) -> Result<Option<SyncAsker>, Failure> {
         self.ask(|reply| Request::AskSync { announced, limits, reply }).await
     }
 

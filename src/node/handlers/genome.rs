@@ -190,8 +190,7 @@ async fn sync_with(tools: Tools, asked: CatalogSync) -> Result<CatalogSyncReply,
     // What the other announced may be old, and somebody who asks wants to know: so the first question is only whether
     // there is a difference, in some fifty bytes.
     control::report(format!("waiting for {to}"), 0, 0);
-    let outcome =
-        sync::with(to, None, Limits::default(), patience(asked.deadline_s), &tools.mesh, &tools.genome).await;
+    let outcome = sync::with(to, None, Limits::default(), patience(asked.deadline_s), &tools.mesh, &tools.genome).await;
     let outcome = outcome.map_err(|failure| match failure.code {
         Code::DENIED => Failure::new(Code::DENIED, format!("{to} does not sync with this node: {}", failure.detail)),
         _ => failure,

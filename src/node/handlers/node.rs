@@ -60,7 +60,8 @@ fn without_paths(value: Value) -> Value {
 /// Memory of this machine in bytes, 0 where that is not known.
 pub(crate) fn memory_total_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::try_from(info.totalram).unwrap_or_default().saturating_mul(info.mem_unit.into())
+    #[allow(clippy::useless_conversion, reason = "the field is 32 bits wide on small machines")]
+    u64::from(info.totalram).saturating_mul(info.mem_unit.into())
 }
 
 fn kind(tools: &Tools, view: &InterfaceView) -> &'static str {

@@ -57,7 +57,7 @@ fuzz_target!(|input: (bool, Vec<Step>)| {
             }
             Step::Request => {
                 let options = RequestOptions { timeout: None, max_response: 4096 };
-                drop(link.request(now, &mut rng, "/fuzz", &[0xc0], options));
+                let _ = link.request(now, &mut rng, "/fuzz", &[0xc0], options);
                 continue;
             }
             Step::Jobs => {
