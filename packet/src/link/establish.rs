@@ -75,6 +75,11 @@ fn read_proof(link: LinkId, packet: &PacketRef<'_>, destination: &PublicIdentity
     destination.verify(&signed, signature).then_some(Proof { exchange: *exchange, signalling: meaning })
 }
 
+/// The mode that a proof states, signed or not; without signalling the default.
+fn claimed_mode(packet: &PacketRef<'_>) -> u8 {
+    packet.data().get(SIGNATURE_LEN + 32).map_or(Signalling::AES_256_CBC, |high| high >> 5)
+}
+
 /// Whether `packet` proves that `destination` accepted the link request `link`, in a mode that is enabled.
 /// docs/protocol/2-link.md, section 4.3.
 pub fn verify_link_proof(link: LinkId, packet: &PacketRef<'_>, destination: &PublicIdentity) -> bool {
@@ -254,13 +259,15 @@ impl Link {
         }
     }
 
-    /// The proof came. Nothing changes unless its signature is good.
+    /// The proof came. In another mode than was asked for, it ends the link at once, as docs/protocol/2-link.md, section
+    /// 2.6, has it: whoever drives the link must have asked [`Link::verify_proof`] before, so that nobody but the
+    /// destination can bring that about. Otherwise nothing changes unless its signature is good.
     pub(super) fn handle_proof(&mut self, now: Now, rng: &mut dyn CryptoRng, packet: &PacketRef<'_>) {
         let Peer::Destination(identity) = &self.peer else { return };
-        let Some(proof) = read_proof(self.id, packet, identity) else { return };
-        if proof.signalling.mode != Signalling::AES_256_CBC {
+        if claimed_mode(packet) != Signalling::AES_256_CBC {
             return self.finish(LinkCloseReason::Violation);
         }
+        let Some(proof) = read_proof(self.id, packet, identity) else { return };
         let keys = self.exchange.as_ref().and_then(|own| derive(self.id, own, &proof.exchange));
         let Some(keys) = keys else { return };
         self.keys = Some(keys);

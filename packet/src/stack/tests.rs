@@ -224,6 +224,23 @@ fn a_link_works_over_a_slow_serial_line() {
 }
 
 #[test]
+fn a_stranger_cannot_end_a_link_that_is_being_made() {
+    let mut mesh = Mesh::new(12);
+    let [near, far] = [mesh.add(|_| {}), mesh.add(|_| {})];
+    let interface = mesh.join(&[near, far], Medium { latency: Duration::from_secs(1), ..Medium::default() });
+    let to = serve(&mut mesh, far, 10);
+    announce(&mut mesh, far, to);
+    assert!(mesh.run_until(SOON, |mesh| hops(mesh, near, to).is_some()));
+    let now = mesh.now();
+    let link = mesh.stack(near).open_link(now, to).unwrap();
+    // A proof without a good signature that states a mode nobody asked for.
+    let forged = [&[0x0f, 0x00][..], link.as_ref(), &[0xff], &[7; 96], &[0x40, 0x01, 0xf4]].concat();
+    mesh.stack(near).handle_input(now, Input::Frame { on: interface, bytes: &forged });
+    let up = |event: &Event| matches!(event, Event::LinkUp { .. }).then_some(());
+    assert!(mesh.run_until(SOON, |mesh| find(mesh, near, up).is_some()));
+}
+
+#[test]
 fn an_interface_that_goes_down_takes_its_links_at_once_and_its_paths_later() {
     let mut mesh = Mesh::new(10);
     let [near, far] = [mesh.add(|_| {}), mesh.add(|_| {})];
