@@ -27,7 +27,7 @@ fn every_packet_vector_is_met() {
             "close-responder" => close(&case, false, LinkCloseReason::DestinationClosed),
             "close-wrong-id" => undecryptable(&case),
             name if name.starts_with("identify-") => identify(&case),
-            // Interfaces are the stack's to compare; a link knows none.
+            // Interfaces are the stack's to compare: stack/tests.rs plays this case.
             "wrong-interface" => {}
             other => panic!("no test for {other}"),
         }

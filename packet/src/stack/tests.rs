@@ -240,6 +240,33 @@ fn a_stranger_cannot_end_a_link_that_is_being_made() {
     assert!(mesh.run_until(SOON, |mesh| find(mesh, near, up).is_some()));
 }
 
+/// The case `wrong-interface` of link/packets.json, played by two whole stacks.
+#[test]
+fn a_link_packet_counts_only_on_the_interface_of_its_link() {
+    let mut mesh = Mesh::new(13);
+    let [near, far] = [mesh.add(|_| {}), mesh.add(|_| {})];
+    let bound = mesh.join(&[near, far], Medium::default());
+    let to = serve(&mut mesh, far, 10);
+    announce(&mut mesh, far, to);
+    assert!(mesh.run_until(SOON, |mesh| hops(mesh, near, to).is_some()));
+    ask(&mut mesh, [near, far], to, &[0xc0], SOON);
+    let now = mesh.now();
+    let other = InterfaceId(99);
+    mesh.stack(far).handle_input(now, Input::InterfaceUp { id: other, profile: wired() });
+    let link = mesh.stack(near).links().next().unwrap();
+    mesh.stack(near).link(now, link).unwrap().send(b"once").unwrap();
+    let frame = mesh.stack(near).poll_transmit(now, bound).unwrap().frame;
+    let delivered = |mesh: &mut Mesh, on| {
+        let stack = mesh.stack(far);
+        stack.handle_input(now, Input::Frame { on, bytes: &frame });
+        let events: Vec<_> = core::iter::from_fn(|| stack.poll_output()).collect();
+        events.iter().filter(|output| matches!(output, Output::Event(Event::LinkData { .. }))).count()
+    };
+    assert_eq!(delivered(&mut mesh, other), 0);
+    assert_eq!(delivered(&mut mesh, bound), 1, "the copy on the right interface still counts");
+    assert_eq!(delivered(&mut mesh, bound), 0, "and counts once");
+}
+
 #[test]
 fn an_interface_that_goes_down_takes_its_links_at_once_and_its_paths_later() {
     let mut mesh = Mesh::new(10);
