@@ -1,6 +1,6 @@
 //! `wend up`, and the two programs that run as children of others.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::report::{Exit, Report};
-use crate::config::{Config, InterfaceConfig};
+use crate::config::{Config, DEFAULT_PORT, InterfaceConfig, has_port};
 use crate::home::Home;
 use crate::node::{Node, Options};
 
@@ -21,7 +21,8 @@ pub(super) struct UpArgs {
     /// Carry other nodes' packets on
     #[arg(long)]
     transport: bool,
-    /// Listen for TCP connections here; interfaces given like this take the place of those in the config
+    /// Listen for TCP connections here. Interfaces given like this take
+    /// the place of those in the config
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<String>,
     /// Keep a TCP connection to this node
@@ -31,10 +32,11 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "DEVICE[@SPEED]")]
     serial: Vec<String>,
     /// Folder of the embedding model
-    #[arg(long, value_name = "DIR", env = "WEND_MODEL")]
+    #[arg(long, value_name = "DIR", env = "WEND_MODEL", hide_env_values = true)]
     model: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as info,wend_packet=trace
-    #[arg(long, value_name = "FILTER", env = "WEND_LOG", default_value = "info")]
+    /// error, warn, info, debug, trace, or a filter such as
+    /// info,wend_packet=trace
+    #[arg(long, value_name = "FILTER", env = "WEND_LOG", hide_env_values = true, default_value = "info")]
     log: String,
     /// Log as JSON lines
     #[arg(long)]
@@ -52,18 +54,18 @@ impl UpArgs {
         }
         config.node.transport |= self.transport;
         let mut given = Vec::new();
-        for (index, listen) in self.listen.iter().enumerate() {
-            given.push(InterfaceConfig::listen(&format!("listen {}", index + 1), listen));
+        for listen in &self.listen {
+            given.push(InterfaceConfig::listen(&format!("listen {}", with_port("--listen", listen)?), listen));
         }
         for connect in &self.connect {
-            given.push(InterfaceConfig::connect(connect, connect));
+            given.push(InterfaceConfig::connect(with_port("--connect", connect)?, connect));
         }
         for serial in &self.serial {
             let (port, speed) = match serial.rsplit_once('@') {
                 None => (serial.as_str(), None),
                 Some((port, speed)) => {
                     let speed = speed.parse().map_err(|_| {
-                        Report::new(Exit::Usage, format!("--serial {serial}: {speed:?} is no speed in bit/s"))
+                        Report::new(Exit::Usage, format!("--serial {serial}: `{speed}` is not a speed in bit/s"))
                             .help("write it like --serial /dev/ttyUSB0@9600")
                     })?;
                     (port, Some(speed))
@@ -76,6 +78,15 @@ impl UpArgs {
         }
         config.check_values().map_err(|problem| Report::new(Exit::Usage, problem.message).help(problem.help))
     }
+}
+
+/// An address of the command line, when it has a port.
+fn with_port<'a>(option: &str, address: &'a str) -> Result<&'a str, Report> {
+    if has_port(address) {
+        return Ok(address);
+    }
+    Err(Report::new(Exit::Usage, format!("{option} {address}: this is not an address with a port"))
+        .help(format!("write it like {option} 192.0.2.7:{DEFAULT_PORT}")))
 }
 
 pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
@@ -109,10 +120,14 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
 
 fn start_log(filter: &str, json: bool) -> Result<(), Report> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Report::new(Exit::Usage, format!("--log {filter:?} is no filter: {error}"))
+        Report::new(Exit::Usage, format!("--log {filter}: this is not a filter ({error})"))
             .help("use error, warn, info, debug or trace")
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Colours are for terminals: in a file or a journal they would be noise.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     if json {
         log.json().init()
     } else {
