@@ -16,6 +16,11 @@ pub const DEFAULT_PORT: u16 = 4965;
 /// Longest name a node can announce, in bytes.
 pub const NAME_MAX: usize = 20;
 
+/// Longest time a card may be good for: others refuse cards that say more.
+const EXPIRY_DAYS_MAX: u32 = 400;
+/// What helps when nothing more exact does.
+const RESTORE: &str = "the commented default config shows every key: move this file away and run `wend up` to get it";
+
 /// What is written on first use; also the documentation of every key.
 pub const TEMPLATE: &str = include_str!("config_template.toml");
 
@@ -161,6 +166,12 @@ impl Config {
                 write_durably(&path, TEMPLATE.as_bytes(), 0o600).map_err(|error| failed("write", error))?;
                 Self::parse(&path, TEMPLATE)
             }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(ConfigError {
+                path: path.clone(),
+                line: None,
+                message: "the config file is not text in UTF-8".to_owned(),
+                help: RESTORE.to_owned(),
+            }),
             Err(error) => Err(failed("read", error)),
         }
     }
@@ -200,11 +211,24 @@ impl Config {
     /// # Errors
     /// The first value that makes no sense.
     pub fn check_values(&self) -> Result<(), Problem> {
-        if let Some(name) = self.node.name.as_ref().filter(|name| name.is_empty() || name.len() > NAME_MAX) {
+        if let Some(name) = &self.node.name {
+            let wrong = |message: String| Problem {
+                key: "name".to_owned(),
+                message,
+                help: format!("choose a name of 1 to {NAME_MAX} bytes without control characters"),
+            };
+            if name.is_empty() || name.len() > NAME_MAX {
+                return Err(wrong(format!("the node's name {name:?} has {} bytes", name.len())));
+            }
+            if name.chars().any(char::is_control) {
+                return Err(wrong(format!("the node's name {name:?} has control characters")));
+            }
+        }
+        if !(1..=EXPIRY_DAYS_MAX).contains(&self.catalog.expiry_days) {
             return Err(Problem {
-                key: name.clone(),
-                message: format!("the node's name {name:?} has {} bytes", name.len()),
-                help: format!("choose a name of 1 to {NAME_MAX} bytes"),
+                key: "expiry_days".to_owned(),
+                message: format!("`expiry_days` is {}", self.catalog.expiry_days),
+                help: format!("cards are good for 1 to {EXPIRY_DAYS_MAX} days"),
             });
         }
         for (index, interface) in self.interfaces.iter().enumerate() {
@@ -290,7 +314,8 @@ impl InterfaceConfig {
     }
 }
 
-fn has_port(address: &str) -> bool {
+/// Whether an address ends in a port, as in `host:port` and `[address]:port`.
+pub fn has_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
@@ -306,19 +331,55 @@ pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
 }
 
-/// Turns the parser's complaint into one that names line and nearest spelling.
+/// Turns the parser's complaint into one that names line, key and nearest spelling.
 fn explain(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
-    let message = error.message().trim().to_owned();
+    let complaint = error.message().trim();
     // The parser quotes the key it found first and then the keys it would take.
-    let mut quoted = message.split('`').skip(1).step_by(2);
+    let mut quoted = complaint.split('`').skip(1).step_by(2);
     let found = quoted.next().unwrap_or_default();
     let accepted: Vec<&str> = quoted.collect();
-    let help = match nearest(found, &accepted) {
-        Some(near) if message.starts_with("unknown") => format!("did you mean `{near}`?"),
-        _ => "the commented default config shows every key: move this file away and run `wend up` to get it".to_owned(),
+    let near = nearest(found, &accepted).filter(|_| complaint.starts_with("unknown"));
+    let key = line.and_then(|line| text.lines().nth(line - 1)).and_then(key_of);
+    let example = key.and_then(example_of).filter(|_| !complaint.starts_with("unknown field"));
+    let message = match key.filter(|_| complaint.contains("expected") && !complaint.starts_with("unknown field")) {
+        Some(key) => format!("`{key}`: {}", in_words(complaint)),
+        None => in_words(complaint),
+    };
+    let help = match (near, example) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(example)) => format!("write it like {example}"),
+        (None, None) => RESTORE.to_owned(),
     };
     ConfigError { path: path.to_owned(), line, message, help }
+}
+
+/// The key of a line `key = value`.
+fn key_of(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim().trim_matches('"');
+    (!key.is_empty() && !key.starts_with('#')).then_some(key)
+}
+
+/// The line of the default config that sets this key, or shows how to.
+fn example_of(key: &str) -> Option<&'static str> {
+    TEMPLATE.lines().map(|line| line.trim_start_matches("# ")).find(|line| key_of(line) == Some(key))
+}
+
+/// The parser's complaint without the names of this program's types.
+fn in_words(complaint: &str) -> String {
+    let mut words = complaint.to_owned();
+    for (theirs, ours) in [
+        ("invalid type: ", "found "),
+        ("invalid value: ", "found "),
+        ("expected a sequence", "expected a list"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a string", "expected a text in quotes"),
+        ("expected u32", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+    ] {
+        words = words.replace(theirs, ours);
+    }
+    words
 }
 
 #[cfg(test)]
@@ -362,5 +423,26 @@ mod tests {
         let found = error("[policy]\n\"node/info\" = \"trustd\"\n");
         assert_eq!(found.line, Some(2));
         assert!(found.message.contains("did you mean `trusted`"), "{}", found.message);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_with_what_to_write() {
+        let found = error("[node]\ntransport = \"yes\"\n");
+        assert_eq!(found.line, Some(2));
+        assert_eq!(found.message, "`transport`: found string \"yes\", expected true or false");
+        assert_eq!(found.help, "write it like transport = false");
+        let found = error("[policy]\n\"node/info\" = 3\n");
+        assert_eq!(found.message, "`node/info`: expected a level, `local`, or a list of identity hashes");
+        assert_eq!(found.help, "write it like \"node/info\" = \"known\"");
+        let found = error("[catalog]\nexpiry_days = -3\n");
+        assert_eq!(found.message, "`expiry_days`: found integer `-3`, expected a whole number");
+        assert_eq!(error("[trust]\nown = [\"abc\"]\n").message, "`own`: expected 32 hexadecimal digits");
+    }
+
+    #[test]
+    fn a_name_or_a_time_that_others_would_refuse_is_refused_here() {
+        assert_eq!(error("[node]\nname = \"\\u001b[31m\"\n").line, Some(2));
+        assert_eq!(error("[catalog]\nsync = true\nexpiry_days = 0\n").line, Some(3));
+        assert_eq!(error("[catalog]\nexpiry_days = 401\n").line, Some(2));
     }
 }

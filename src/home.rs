@@ -28,6 +28,12 @@ pub enum HomeError {
         /// What the system says.
         source: io::Error,
     },
+    /// Something else is in its place.
+    #[error("cannot use {} as home of a node: it is not a folder", path.display())]
+    NotAFolder {
+        /// What is there.
+        path: PathBuf,
+    },
     /// A file in it cannot be read or written.
     #[error("cannot {verb} {}: {source}", path.display())]
     File {
@@ -80,9 +86,21 @@ impl Home {
     /// # Errors
     /// When it cannot be made or read.
     pub fn prepare(&self) -> Result<(), HomeError> {
+        self.check()?;
         let failed = |source| HomeError::Folder { path: self.dir.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
         fs::read_dir(&self.dir).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Whether a node could live there, as far as can be said without touching anything.
+    ///
+    /// # Errors
+    /// When something else is in its place, or its path is too long.
+    pub fn check(&self) -> Result<(), HomeError> {
+        if let Some(path) = self.dir.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir()) {
+            return Err(HomeError::NotAFolder { path: path.to_owned() });
+        }
         let socket = self.control_socket();
         match socket.as_os_str().len() {
             len if len > SOCKET_PATH_MAX => Err(HomeError::TooLong { path: socket, len }),

@@ -10,6 +10,7 @@ use crate::describe::{Field, Kind};
 use crate::envelope;
 use crate::msgpack::{Head, Malformed, Scanner};
 use crate::nearest;
+use crate::value::Value;
 
 /// Why parameters do not make the command. Its text is for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,14 +41,14 @@ pub enum InvalidParams {
         doc: &'static str,
     },
     /// A parameter is not what it should be.
-    #[error("parameter `{name}`: expected {kind}, {reason}")]
+    #[error("parameter `{name}`: expected {kind}, found {found}")]
     Mismatch {
         /// Its name.
         name: &'static str,
         /// What it should be.
         kind: Kind,
-        /// What is wrong, in the decoder's words.
-        reason: String,
+        /// The value as JSON, shortened.
+        found: String,
     },
     /// The parameters do not go together.
     #[error("parameters: {0}")]
@@ -114,11 +115,21 @@ impl<'de> MapAccess<'de> for Given<'de> {
         let Some((field, bytes)) = self.value.take() else {
             return Err(de::Error::custom("a value without a name"));
         };
-        seed.deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes)).map_err(|error| InvalidParams::Mismatch {
+        seed.deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes)).map_err(|_| InvalidParams::Mismatch {
             name: field.name,
             kind: field.kind,
-            reason: error.to_string(),
+            found: shown(bytes),
         })
+    }
+}
+
+/// A value as a person wrote it, shortened.
+fn shown(bytes: &[u8]) -> String {
+    const MAX: usize = 40;
+    let text = Value::from_msgpack(bytes).ok().and_then(|value| serde_json::to_string(&value).ok()).unwrap_or_default();
+    match text.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 
@@ -128,7 +139,6 @@ mod tests {
     use crate::access::{Access, Level};
     use crate::describe::{command, record};
     use crate::octets::SpaceId;
-    use crate::value::Value;
 
     record! {
         /// Nothing.
@@ -173,9 +183,9 @@ mod tests {
         assert_eq!(error(r#"{"txt":"x"}"#), "there is no parameter `txt`; did you mean `text`?");
         assert_eq!(error(r#"{"colour":"x"}"#), "there is no parameter `colour`; it takes `text`, `limit`, `space`");
         let limit = error(r#"{"text":"x","limit":"many"}"#);
-        assert!(limit.starts_with("parameter `limit`: expected whole number, "), "{limit}");
+        assert_eq!(limit, "parameter `limit`: expected whole number, found \"many\"");
         let space = error(r#"{"text":"x","space":"0102"}"#);
-        assert!(space.starts_with("parameter `space`: expected 4 bytes, "), "{space}");
+        assert_eq!(space, "parameter `space`: expected 4 bytes, found \"0102\"");
         assert_eq!(error("[1]"), "parameters must be a map from names to values");
         assert_eq!(
             decode::<Nothing>(&[0x81, 0xa1, b'x', 1]).unwrap_err().to_string(),

@@ -12,7 +12,7 @@ use crate::nearest;
 
 /// What a configuration says about a pattern of commands: `"known"`, or `["<identity hash>", ...]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a level, `local`, or a list of identity hashes")]
 pub enum Rule {
     /// A level, from which on up callers may; or `local`, which closes what a wider pattern opens.
     Level(String),

@@ -8,9 +8,9 @@ use wend_packet::time::UnixTime;
 
 use super::Format;
 use super::client::call;
-use super::node::called;
+use super::node::{called, patience};
 use super::report::{Exit, Report};
-use super::table::{Table, bytes, emit, emit_json, printable, seconds, short};
+use super::table::{Table, bytes, counted, emit, emit_json, printable, seconds, short};
 use crate::home::Home;
 use crate::node::unix_now;
 
@@ -33,22 +33,24 @@ pub(super) struct CatalogArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the entries, newest first
+    #[command(after_help = "Example: wend catalog list --kind lora")]
     List {
         /// Only this kind: lora, persona, dataset, service or embedder
         #[arg(long)]
         kind: Option<String>,
         /// At most so many
-        #[arg(long)]
+        #[arg(long, value_name = "N")]
         limit: Option<u32>,
         #[command(flatten)]
         format: Format,
     },
     /// Bring this catalog and another node's into agreement now
+    #[command(after_help = "Example: wend catalog sync workshop")]
     Sync {
         /// The node: its name, its hash or the head of its hash
         node: String,
         /// Seconds to wait
-        #[arg(long, value_name = "S")]
+        #[arg(long, value_name = "S", value_parser = patience, allow_hyphen_values = true)]
         timeout: Option<u32>,
         #[command(flatten)]
         format: Format,
@@ -64,14 +66,21 @@ pub(super) fn publish(home: &Home, args: &PublishArgs) -> Result<Exit, Report> {
         emit_json(&reply)?;
         return Ok(exit);
     }
-    let mut text = format!(
-        "published {}: {} new, {} newer, {} unchanged; {} can be found by meaning\n",
-        reply.entries.len(),
-        reply.added,
-        reply.updated,
-        reply.unchanged,
-        reply.embedded,
-    );
+    let accepted = reply.added + reply.updated + reply.unchanged;
+    let mut text = String::new();
+    if accepted > 0 {
+        let found_by = match reply.embedded {
+            0 => "found by words only: `wend model install` adds meaning".to_owned(),
+            embedded => format!("{embedded} can be found by meaning"),
+        };
+        text = format!(
+            "{}: {} new, {} updated, {} unchanged; {found_by}\n",
+            counted(accepted, "entry", "entries"),
+            reply.added,
+            reply.updated,
+            reply.unchanged,
+        );
+    }
     let mut table = Table::new(["entry", "kind", "name"]);
     for entry in reply.entries.iter().take(20) {
         table.row([short(&entry.entry), entry.kind.clone(), entry.name.clone()]);
@@ -98,15 +107,15 @@ pub(super) fn catalog(home: &Home, args: &CatalogArgs) -> Result<Exit, Report> {
 }
 
 fn list(home: &Home, kind: Option<String>, limit: Option<u32>, json: bool) -> Result<Exit, Report> {
-    let reply = call(home, &genome::Catalog { kind, limit })?;
+    let reply = call(home, &genome::Catalog { kind: kind.clone(), limit })?;
+    let exit = if kind.is_some() && reply.entries.is_empty() { Exit::Negative } else { Exit::Done };
     if json {
-        return emit_json(&reply);
+        return emit_json(&reply).map(|_| exit);
     }
     if reply.entries.is_empty() {
-        eprintln!(
-            "the catalog has no such entry; `wend publish PATH` adds one, `wend catalog sync NODE` brings others' in"
-        );
-        return Ok(Exit::Negative);
+        let what = kind.map_or_else(|| "is empty".to_owned(), |kind| format!("has no {}", printable(&kind)));
+        eprintln!("the catalog {what}; `wend publish PATH` adds an entry, `wend catalog sync NODE` brings others' in");
+        return Ok(exit);
     }
     let now = unix_now();
     let mut table = Table::new(["entry", "kind", "name", "publisher", "manifest", "expires in"]);
@@ -120,7 +129,7 @@ fn list(home: &Home, kind: Option<String>, limit: Option<u32>, json: bool) -> Re
             left(now, entry.expires),
         ]);
     }
-    emit(&format!("{}{} entries\n", table.text(), reply.count))
+    emit(&format!("{}{}\n", table.text(), counted(reply.count, "entry in all", "entries in all")))
 }
 
 fn left(now: UnixTime, then: UnixTime) -> String {
@@ -135,15 +144,15 @@ fn sync(home: &Home, node: &str, timeout: Option<u32>, json: bool) -> Result<Exi
     let who = called(&reply.name, reply.destination);
     let state = if reply.equal { "in agreement" } else { "not yet in agreement; run it again" };
     emit(&format!(
-        "{state} with {who} after {:.1} s: {} cards received, {} sent; {} entries here now\n\
-         bytes: {} of cards, {} of publishers' keys, {} to find out what differs, in {} requests\n",
+        "{state} with {who} after {:.1} s: {} received, {} sent; {} here now\n\
+         bytes: {} of cards, {} of publishers' keys, {} to find out what differs, in {}\n",
         reply.elapsed_ms as f64 / 1000.0,
-        reply.received,
+        counted(reply.received, "card", "cards"),
         reply.sent,
-        reply.catalog_count,
+        counted(reply.catalog_count, "entry", "entries"),
         bytes(reply.card_bytes),
         bytes(reply.key_bytes),
         bytes(reply.sync_bytes),
-        reply.rounds,
+        counted(reply.rounds, "request", "requests"),
     ))
 }

@@ -12,6 +12,7 @@ use crate::home::Home;
 
 /// Runs a command on the running node.
 pub(super) fn call<C: Command>(home: &Home, command: &C) -> Result<C::Reply, Report> {
+    home.check()?;
     let bar = Bar::new();
     let result = Client::connect(home)?.call(command, |progress| bar.show(&progress));
     bar.clear();
@@ -20,6 +21,7 @@ pub(super) fn call<C: Command>(home: &Home, command: &C) -> Result<C::Reply, Rep
 
 /// Runs a command by name on the running node.
 pub(super) fn call_untyped(home: &Home, name: CommandName, params: &Value) -> Result<Value, Report> {
+    home.check()?;
     let bar = Bar::new();
     let result = Client::connect(home)?.call_untyped(name, params, |progress| bar.show(&progress));
     bar.clear();

@@ -18,12 +18,15 @@ pub(crate) use model::install as install_model;
 pub use report::{Exit, Report};
 pub(crate) use table::{Table, bytes, emit, emit_json, short};
 
+/// The list of subcommands fits a terminal of 80 columns and 24 lines, with one blank line less than usual.
+const HELP: &str = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
 /// A delay-tolerant mesh of sovereign nodes over whatever links there are.
 #[derive(Debug, Parser)]
-#[command(name = "wend", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "wend", version, max_term_width = 80, help_template = HELP, arg_required_else_help = true)]
 struct Cli {
-    /// Folder of the node: identity, config, state. Default: the user's data folder
-    #[arg(long, env = "WEND_HOME", value_name = "DIR", global = true)]
+    /// Folder of the node
+    #[arg(long, env = "WEND_HOME", hide_env_values = true, value_name = "DIR", global = true)]
     home: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -51,7 +54,7 @@ enum Command {
     /// Show who the node is: identity and destination
     #[command(after_help = "Example: wend id")]
     Id(node::IdArgs),
-    /// Show known destinations, how far they are and through which interface
+    /// Show known destinations and the way to each
     #[command(after_help = "Example: wend paths")]
     Paths(node::PathsArgs),
     /// Announce the node on every interface now
@@ -63,16 +66,16 @@ enum Command {
     /// Run a command, here or on another node
     #[command(after_help = "Example: wend exec --node workshop node/info")]
     Exec(node::ExecArgs),
-    /// Publish skills: an adapter folder, or a JSONL file of descriptions
+    /// Publish skills: an adapter's folder, or a JSONL file
     #[command(after_help = "Example: wend publish ./my-adapter")]
     Publish(catalog::PublishArgs),
     /// Find skills by meaning
     #[command(after_help = "Example: wend search \"review rust code for unsafe blocks\" --limit 5")]
     Search(search::SearchArgs),
-    /// Show an entry whole: its signed manifest, fetched from its holder when needed
+    /// Show all about an entry; fetches its signed manifest when needed
     #[command(after_help = "Example: wend show 3f9a41c2")]
     Show(search::ShowArgs),
-    /// List the catalog, or bring it into agreement with another node's
+    /// List the catalog, or bring it into agreement with another's
     #[command(after_help = "Example: wend catalog sync workshop")]
     Catalog(catalog::CatalogArgs),
     /// Install the embedding model, or say whether it is there
@@ -135,8 +138,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Report> {
         Command::Catalog(args) => catalog::catalog(&home()?, &args),
         Command::Model(args) => model::model(&home()?, &args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "wend", &mut std::io::stdout());
-            Ok(Exit::Done)
+            // Into memory first: writing to a closed pipe is a clean end, which the generator does not know.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wend", &mut script);
+            emit(&String::from_utf8_lossy(&script))
         }
         Command::EmbedChild { model } => run::embed_child(&model),
         Command::SerialLine { speed, stop_with_stdin } => run::serial_line(speed, stop_with_stdin),
@@ -147,16 +152,25 @@ fn dispatch(cli: Cli) -> Result<Exit, Report> {
 mod tests {
     use super::*;
 
+    /// Every subcommand a person sees, those of subcommands too, by the words they are called with.
+    fn visible(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let mut all = Vec::new();
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let name = format!("{name} {}", sub.get_name());
+            all.extend(visible(sub, &name));
+            all.push((name, sub.clone()));
+        }
+        all
+    }
+
     #[test]
-    fn the_definition_is_sound_and_every_visible_subcommand_has_an_example() {
+    fn the_definition_is_sound_and_every_visible_subcommand_has_an_example_of_itself() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-            assert!(sub.get_about().is_some(), "{} says what it does", sub.get_name());
-            if sub.get_name() != "completions" {
-                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.starts_with("Example: wend "), "{} has an example", sub.get_name());
-            }
+        for (name, sub) in visible(&command, "wend") {
+            assert!(sub.get_about().is_some(), "{name} says what it does");
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with(&format!("Example: {name}")), "{name} has an example, found {help:?}");
         }
     }
 }

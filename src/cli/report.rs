@@ -79,7 +79,10 @@ impl From<HomeError> for Report {
     fn from(error: HomeError) -> Self {
         let help = match &error {
             HomeError::Nowhere => None,
-            HomeError::Folder { .. } => Some("check that it belongs to you, or choose another folder with --home DIR"),
+            HomeError::Folder { .. } => {
+                Some("check that the folder it is in exists and is yours, or choose another with --home DIR")
+            }
+            HomeError::NotAFolder { .. } => Some("choose a folder with --home DIR or WEND_HOME; `wend up` makes it"),
             HomeError::File { .. } => Some("check that the file and its folder belong to you and the disk is not full"),
             HomeError::Identity { .. } => {
                 Some("restore it from a backup; or move it away and the node starts as somebody new")

@@ -21,21 +21,19 @@ pub(super) struct UpArgs {
     /// Carry other nodes' packets on
     #[arg(long)]
     transport: bool,
-    /// Listen for TCP connections here. Interfaces given like this take
-    /// the place of those in the config
+    /// Listen for TCP connections here; what is given like this replaces the interfaces in the config
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<String>,
     /// Keep a TCP connection to this node
     #[arg(long, value_name = "HOST:PORT")]
     connect: Vec<String>,
     /// Use this serial line
-    #[arg(long, value_name = "DEVICE[@SPEED]")]
+    #[arg(long, value_name = "DEV[@SPEED]")]
     serial: Vec<String>,
     /// Folder of the embedding model
     #[arg(long, value_name = "DIR", env = "WEND_MODEL", hide_env_values = true)]
     model: Option<PathBuf>,
-    /// error, warn, info, debug, trace, or a filter such as
-    /// info,wend_packet=trace
+    /// error, warn, info, debug, trace, or a filter such as info,wend_packet=trace
     #[arg(long, value_name = "FILTER", env = "WEND_LOG", hide_env_values = true, default_value = "info")]
     log: String,
     /// Log as JSON lines
@@ -124,10 +122,8 @@ fn start_log(filter: &str, json: bool) -> Result<(), Report> {
             .help("use error, warn, info, debug or trace")
     })?;
     // Colours are for terminals: in a file or a journal they would be noise.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     if json {
         log.json().init()
     } else {

@@ -6,7 +6,7 @@ use wend_commands::builtin::genome;
 use super::Format;
 use super::client::call;
 use super::report::{Exit, Report};
-use super::table::{Table, bytes, emit, emit_json, printable, short};
+use super::table::{Table, bytes, counted, emit, emit_json, printable, printable_lines, short};
 use crate::home::Home;
 
 #[derive(Debug, Args)]
@@ -27,7 +27,12 @@ pub(super) struct SearchArgs {
     #[arg(long, value_name = "CODE")]
     language: Option<String>,
     /// At most so many hits
-    #[arg(long, default_value_t = genome::Search::DEFAULT_LIMIT)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = genome::Search::DEFAULT_LIMIT,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(genome::Search::MAX_LIMIT)),
+    )]
     limit: u16,
     /// Ask no other node
     #[arg(long)]
@@ -79,23 +84,34 @@ pub(super) fn search(home: &Home, args: &SearchArgs) -> Result<Exit, Report> {
     }
     let asked = match (reply.nodes_asked, reply.nodes_answered) {
         (0, _) => String::new(),
-        (asked, answered) => format!("; {asked} other nodes asked, {answered} answered"),
+        (asked, answered) => format!("; {} asked, {answered} answered", counted(asked, "other node", "other nodes")),
     };
+    let (by, why) = why_words(&reply.ranked_by);
     eprintln!(
-        "{} hits among {} entries, ranked by {}{asked}",
-        reply.hits.len(),
-        reply.searched,
-        printable(&reply.ranked_by)
+        "{} among {}, ranked by {}{asked}",
+        counted(reply.hits.len() as u64, "hit", "hits"),
+        counted(reply.searched, "entry", "entries"),
+        printable(by)
     );
+    if let Some(why) = why {
+        eprintln!("  not by meaning: {}", printable(why));
+    }
     Ok(exit)
+}
+
+/// What an order is by, and, where it could have been by meaning, why it is not.
+fn why_words(ranked_by: &str) -> (&str, Option<&str>) {
+    let why = ranked_by.strip_prefix("words (").and_then(|rest| rest.strip_suffix(')'));
+    if why.is_some() { ("words", why) } else { (ranked_by, None) }
 }
 
 /// The head of a description, for one line.
 fn headline(description: &str) -> String {
     const WIDTH: usize = 60;
+    let description = description.replace(char::is_whitespace, " ");
     match description.char_indices().nth(WIDTH) {
         Some((end, _)) => format!("{}…", description.get(..end).unwrap_or_default()),
-        None => description.to_owned(),
+        None => description,
     }
 }
 
@@ -145,6 +161,24 @@ pub(super) fn show(home: &Home, args: &ShowArgs) -> Result<Exit, Report> {
     if let Some(adapter) = &entry.adapter {
         line("adapter", serde_json::to_string(adapter).unwrap_or_default());
     }
-    let about = entry.description.as_deref().map(|text| format!("\n{}\n", printable(text))).unwrap_or_default();
+    let about = entry.description.as_deref().map(|text| format!("\n{}\n", printable_lines(text))).unwrap_or_default();
     emit(&format!("{}{about}", table.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_an_order_is_not_by_meaning_is_told_apart_from_what_it_is_by() {
+        assert_eq!(why_words("words"), ("words", None));
+        assert_eq!(why_words("words (no model (in /x): get one)"), ("words", Some("no model (in /x): get one")));
+        assert_eq!(why_words("meaning (all-MiniLM-L6-v2)"), ("meaning (all-MiniLM-L6-v2)", None));
+    }
+
+    #[test]
+    fn a_description_of_several_lines_is_shown_in_one() {
+        assert_eq!(headline("first\nsecond"), "first second");
+        assert_eq!(headline(&"x".repeat(61)).chars().count(), 61);
+    }
 }

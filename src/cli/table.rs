@@ -55,9 +55,40 @@ impl Table {
     }
 }
 
-/// Names and descriptions come from strangers: control characters in them would reach the terminal as commands.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// Names and descriptions come from strangers: control characters in them would reach the terminal as commands, and
+/// characters that turn the direction of writing would show something else than what is there.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for a text of several lines.
+pub(super) fn printable_lines(text: &str) -> String {
+    text.lines().map(|line| printable(&line.replace('\t', " "))).collect::<Vec<_>>().join("\n")
+}
+
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A document whose texts steer no terminal either. JSON itself escapes only the control characters of ASCII.
+pub(super) fn printable_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) && c != '\n' {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// `1 hop`, `2 hops`.
+pub(crate) fn counted(count: impl Into<u64>, one: &str, many: &str) -> String {
+    match count.into() {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
 }
 
 /// Prints text that is ready. A reader that has gone, as in `| head`, is a clean end.
@@ -75,7 +106,7 @@ pub(crate) fn emit(text: &str) -> Result<Exit, Report> {
 pub(crate) fn emit_json(value: &impl Serialize) -> Result<Exit, Report> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Report::new(Exit::Negative, format!("the result has no JSON form: {error}")))?;
-    emit(&(text + "\n"))
+    emit(&(printable_json(&text) + "\n"))
 }
 
 /// A number of bytes for a person.
@@ -127,7 +158,10 @@ mod tests {
 
     #[test]
     fn control_characters_of_strangers_never_reach_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31mb"), "a\u{fffd}[31mb");
+        assert_eq!(printable("a\u{1b}[31mb\u{202e}c"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(printable_lines("a\n\u{9b}b\tc"), "a\n\u{fffd}b c");
+        let json = printable_json("{\n\"a\": \"\u{7f}\u{9b}é\"}");
+        assert_eq!(json, "{\n\"a\": \"\\u007f\\u009bé\"}");
     }
 
     #[test]

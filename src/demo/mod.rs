@@ -29,7 +29,7 @@ pub struct DemoArgs {
     #[arg(long)]
     json: bool,
     /// Folder of the embedding model; default: the installed one, which is installed when it is absent
-    #[arg(long, value_name = "DIR", env = "WEND_MODEL")]
+    #[arg(long, value_name = "DIR", env = "WEND_MODEL", hide_env_values = true)]
     model: Option<PathBuf>,
 }
 

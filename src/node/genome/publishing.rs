@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use wend_commands::Failure;
 use wend_commands::builtin::genome as commands;
+use wend_genome::adapter::{Fault, ReadError};
 use wend_genome::card::short_name;
 use wend_genome::catalog::Applied;
 use wend_genome::embed::{Embedder, embed_one};
@@ -51,6 +52,7 @@ enum Source {
 /// Reads, embeds, signs and stores what is at `path`.
 pub(super) async fn publish(genome: &GenomeHandle, path: PathBuf) -> Result<commands::PublishReply, Failure> {
     let reports = control::reporter();
+    let shown = path.display().to_string();
     let mut source = blocking(move || open(&path)).await??;
     let mut total = Published::default();
     let (mut done, mut embedded) = (0, 0);
@@ -74,8 +76,15 @@ pub(super) async fn publish(genome: &GenomeHandle, path: PathBuf) -> Result<comm
         total.entries.extend(published.entries);
         total.refused.extend(refused.into_iter().chain(published.refused));
         if total.refused.len() >= REFUSALS {
+            let reason = "so much of it is refused that the rest was not read".to_owned();
+            total.refused.push(commands::Refusal { place: shown.clone(), reason });
             break;
         }
+    }
+    if total.added + total.updated + total.unchanged == 0 && total.refused.is_empty() {
+        return Err(Failure::invalid(format!(
+            "{shown} holds no entries: write one JSON object on each line, with name, version, kind and description"
+        )));
     }
     Ok(commands::PublishReply {
         publisher: genome.publisher(),
@@ -105,7 +114,10 @@ impl Shown {
 
 fn open(path: &Path) -> Result<Source, Failure> {
     let unusable = |what: &str| Failure::invalid(format!("{} {what}", path.display()));
-    let metadata = std::fs::metadata(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => unusable("does not exist: check the path"),
+        _ => unusable(&format!("cannot be read: {error}")),
+    })?;
     if metadata.is_dir() {
         return Ok(Source::Adapter(Some(path.to_owned())));
     }
@@ -120,12 +132,18 @@ fn open(path: &Path) -> Result<Source, Failure> {
 }
 
 /// The next batch. What is wrong with a line of a file concerns that line; what is wrong with an adapter concerns all of it.
+/// A folder that is no adapter is a mistake of the caller, an adapter with a fault is refused.
 fn read(source: &mut Source, shown: &Shown) -> Result<(Vec<Draft>, Vec<commands::Refusal>), Failure> {
     match source {
         Source::Adapter(folder) => {
             let Some(folder) = folder.take() else { return Ok((Vec::new(), Vec::new())) };
             let draft = from_adapter_dir(&folder, &mut |done, total| shown.progress("bytes checked", done, total));
-            draft.map(|draft| (vec![draft], Vec::new())).map_err(|error| Failure::invalid(error.to_string()))
+            match draft {
+                Ok(draft) => Ok((vec![draft], Vec::new())),
+                Err(ReadError::Fault { path, fault }) => Ok((Vec::new(), vec![refused_adapter(&path, &fault)])),
+                Err(ReadError::Pickle(path)) => Ok((Vec::new(), vec![refused_adapter(&path, &Fault::Pickle)])),
+                Err(error) => Err(Failure::invalid(error.to_string())),
+            }
         }
         Source::Lines(lines) => {
             let (mut drafts, mut refused) = (Vec::new(), Vec::new());
@@ -138,6 +156,10 @@ fn read(source: &mut Source, shown: &Shown) -> Result<(Vec<Draft>, Vec<commands:
             Ok((drafts, refused))
         }
     }
+}
+
+fn refused_adapter(path: &Path, fault: &Fault) -> commands::Refusal {
+    commands::Refusal { place: path.display().to_string(), reason: fault.to_string() }
 }
 
 fn refusal(error: &wend_genome::publish::FileError) -> commands::Refusal {

@@ -163,14 +163,17 @@ async fn show_entry(tools: Tools, show: Show) -> Result<ShowReply, Failure> {
     }
     let id = entry.reply.entry;
     let holder = match &show.node {
-        Some(node) => tools.mesh.resolve(node).await?,
+        Some(node) => tools.other(node).await?,
         // Whoever published it holds its manifest, and a node's destination follows from its identity.
         None => node_name().of(entry.reply.publisher),
     };
     let call = Call::new(fresh_id(), &Manifest::of(Wanted::Entry(id)), 0);
     control::report(format!("fetching the manifest from {holder}"), 0, 0);
     let answer = tools.mesh.execute(holder, &call, patience(None), arriving("bytes of the manifest")).await?;
-    let fetched: ManifestReply = answer.reply.result()?;
+    let fetched: ManifestReply = match answer.reply.result() {
+        Ok(fetched) => fetched,
+        Err(failure) => return Err(tools.says(holder, failure).await),
+    };
     let mut kept = tools.genome.keep(id, fetched).await?.reply;
     kept.fetched_from = Some(holder);
     Ok(kept)
@@ -183,18 +186,15 @@ async fn list(tools: Tools, asked: Catalog) -> Result<CatalogReply, Failure> {
 
 async fn sync_with(tools: Tools, asked: CatalogSync) -> Result<CatalogSyncReply, Failure> {
     let started = Instant::now();
-    let to = tools.mesh.resolve(&asked.node).await?;
-    if to == tools.about.destination {
-        return Err(Failure::invalid("that is this node itself; name another"));
-    }
+    let to = tools.other(&asked.node).await?;
     // What the other announced may be old, and somebody who asks wants to know: so the first question is only whether
     // there is a difference, in some fifty bytes.
     control::report(format!("waiting for {to}"), 0, 0);
     let outcome = sync::with(to, None, Limits::default(), patience(asked.deadline_s), &tools.mesh, &tools.genome).await;
-    let outcome = outcome.map_err(|failure| match failure.code {
-        Code::DENIED => Failure::new(Code::DENIED, format!("{to} does not sync with this node: {}", failure.detail)),
-        _ => failure,
-    })?;
+    let outcome = match outcome {
+        Err(failure) if failure.code == Code::DENIED => return Err(tools.says(to, failure).await),
+        other => other?,
+    };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Ok(CatalogSyncReply {
         destination: to,

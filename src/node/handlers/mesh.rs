@@ -44,13 +44,16 @@ pub(super) fn arriving(step: &str) -> Option<mpsc::Sender<Arriving>> {
 
 async fn run(tools: Tools, execute: Execute) -> Result<ExecuteReply, Failure> {
     let started = Instant::now();
-    let to = tools.mesh.resolve(&execute.node).await?;
+    let to = tools.other(&execute.node).await?;
     let patience = patience(execute.deadline_s);
     let params = execute.params.unwrap_or(Value::Nil);
     let call = Call::untyped(fresh_id(), execute.command, &params, whole_seconds(patience));
     control::report(format!("waiting for {to}"), 0, 0);
     let answer = tools.mesh.execute(to, &call, patience, arriving("bytes of the reply")).await?;
-    let value = answer.reply.value()?;
+    let value = match answer.reply.value() {
+        Ok(value) => value,
+        Err(failure) => return Err(tools.says(to, failure).await),
+    };
     Ok(ExecuteReply {
         destination: to,
         name: tools.core.node(to).await?.name,
@@ -67,14 +70,17 @@ async fn measure(tools: Tools, ping: Ping) -> Result<PingReply, Failure> {
         return Err(Failure::invalid(detail));
     }
     let started = Instant::now();
-    let to = tools.mesh.resolve(&ping.node).await?;
+    let to = tools.other(&ping.node).await?;
     let patience = patience(ping.deadline_s);
     let payload = (length > 0).then(|| Blob(vec![0x55; length]));
     let call = Call::new(fresh_id(), &node::Ping { payload: payload.clone() }, whole_seconds(patience));
     control::report(format!("waiting for {to}"), 0, 0);
     let answer = tools.mesh.execute(to, &call, patience, None).await?;
     let elapsed = started.elapsed();
-    let reply: node::PingReply = answer.reply.result()?;
+    let reply: node::PingReply = match answer.reply.result() {
+        Ok(reply) => reply,
+        Err(failure) => return Err(tools.says(to, failure).await),
+    };
     if reply.payload != payload {
         return Err(Failure::new(
             wend_commands::Code::INTERNAL,

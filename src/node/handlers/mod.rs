@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tokio::sync::watch;
-use wend_commands::{Duplicate, Registry, Value};
+use wend_commands::{Code, Duplicate, Failure, Registry, Value};
 use wend_packet::stack::InterfaceId;
 use wend_packet::{DestinationHash, IdentityHash};
 
@@ -47,6 +47,48 @@ struct Tools {
     mesh: Mesh,
     genome: GenomeHandle,
     hardware: watch::Receiver<Value>,
+}
+
+impl Tools {
+    /// The other node a person names.
+    ///
+    /// # Errors
+    /// When nothing or more than one thing fits, or it is this node.
+    async fn other(&self, text: &str) -> Result<DestinationHash, Failure> {
+        let itself = || Failure::invalid("that is this node itself; name another");
+        let about = &self.about;
+        match self.mesh.resolve(text).await {
+            Ok(destination) if destination == about.destination => Err(itself()),
+            // A neighbour may have the same name, and is meant then.
+            Err(failure)
+                if failure.code == Code::UNAVAILABLE && (text == about.name || text.parse() == Ok(about.identity)) =>
+            {
+                Err(itself())
+            }
+            other => other,
+        }
+    }
+
+    /// A node as a person knows it, for messages: its name, where it has one, and the head of its hash.
+    async fn called(&self, destination: DestinationHash) -> String {
+        let short: String = destination.to_string().chars().take(8).collect();
+        match self.core.node(destination).await {
+            Ok(node) if !node.name.is_empty() => format!("{} ({short})", node.name),
+            _ => short,
+        }
+    }
+
+    /// What another node answered, so that it is clear whose word it is.
+    async fn says(&self, destination: DestinationHash, failure: Failure) -> Failure {
+        let who = self.called(destination).await;
+        match failure.code {
+            Code::DENIED => Failure::new(
+                failure.code,
+                format!("{who} refuses: {}; its owner can allow it under [policy] in its config", failure.detail),
+            ),
+            code => Failure::new(code, format!("{who} answers: {}", failure.detail)),
+        }
+    }
 }
 
 /// All built-in commands with their handlers.
