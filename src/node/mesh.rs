@@ -16,6 +16,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// A request that got no answer is repeated after this, and four round trips: single packets are not repeated by the link.
 /// Each further attempt waits twice as long.
 const ATTEMPT: Duration = Duration::from_secs(6);
+/// How often somebody who does not answer is asked for a link: frames get lost, but a node that has gone should be known
+/// to be gone before a caller's patience ends.
+const LINK_ATTEMPTS: u32 = 3;
 /// Largest reply that is accepted: one resource segment.
 const RESPONSE_MAX: usize = 1 << 20;
 
@@ -99,12 +102,18 @@ impl Mesh {
                 ),
             )
         })?;
-        let mut attempt = 1;
+        let (mut attempt, mut unanswered) = (1, 0);
         loop {
             let opened = tokio::time::timeout_at(deadline, self.core.link(to)).await;
             let link = match opened.map_err(|_| late(&format!("no link to {to} was made")))? {
                 Ok(link) => link,
                 Err(LinkFailure::Stopped(stopped)) => return Err(stopped.into()),
+                Err(LinkFailure::NoAnswer) if unanswered + 1 < LINK_ATTEMPTS && Instant::now() < deadline => {
+                    unanswered += 1;
+                    // The failure may have cost the path too.
+                    self.core.find_path(to, deadline.saturating_duration_since(Instant::now())).await?;
+                    continue;
+                }
                 Err(failure) => {
                     return Err(Failure::new(
                         Code::UNAVAILABLE,

@@ -107,12 +107,17 @@ impl Server {
             let failure = Failure::new(Code::BUSY, "the node runs as many commands as it may; try again in a moment");
             Verdict::Answer(Reply::failed(id, failure).encode())
         };
-        match self.replies.begin(now, &caller, call.id, patience(&call)) {
+        let seen = self.replies.begin(now, &caller, call.id, patience(&call));
+        if !matches!(seen, Seen::First) {
+            tracing::debug!(caller = %identity, command = %call.name, id = %call.id, "call repeated");
+        }
+        match seen {
             Seen::First if self.is_busy(identity) => {
                 self.replies.abandon(&caller, call.id);
                 busy(call.id)
             }
             Seen::First => {
+                tracing::debug!(caller = %identity, command = %call.name, id = %call.id, "command runs");
                 self.running.insert((identity, call.id), (incoming.link, incoming.request));
                 Verdict::Run(caller, call)
             }

@@ -1,14 +1,18 @@
 //! What a node keeps on disk: one database, one writer, every acknowledgement after the sync.
 
+mod database;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use wend_packet::identity::KEY_LEN;
 use wend_packet::stack::PathRecord;
+use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
 
+use self::database::ReopeningDatabase;
 use super::calls::tell;
 
 /// Entry id to card bytes.
@@ -17,7 +21,7 @@ const CARDS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("cards");
 const MANIFESTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("manifests");
 /// Identity hash of a publisher to its public key.
 const PUBLISHERS: TableDefinition<&[u8; 16], &[u8; KEY_LEN]> = TableDefinition::new("publishers");
-/// Destination hash to a path record in `postcard`. A record stays when its path is gone: it says who is who. At each
+/// Destination hash to a [`StoredPath`] in `postcard`. A record stays when its path is gone: it says who is who. At each
 /// start those heard longest ago are dropped.
 const PATHS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("paths");
 /// Single numbers by name.
@@ -25,12 +29,13 @@ const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 /// Layout of the tables above. A node refuses a database of a later layout and migrates an earlier one forward.
 const SCHEMA: u64 = 1;
-/// Memory the database may use to cache pages; a node of a few thousand entries reads little.
-const CACHE_BYTES: usize = 2 << 20;
 /// Path records kept over a start: as many destinations as a standard node knows.
 const PATHS_MAX: usize = 4096;
 /// Batches that wait for the writer; a caller beyond that waits for room.
 const QUEUE: usize = 16;
+
+/// A path record beside its destination hash: when its announce was heard, Unix seconds, and that announce.
+type StoredPath<B> = (u64, B);
 
 /// A number that is kept by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,14 +129,13 @@ struct Batch {
 /// The database and the queue to its writer; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Store {
-    database: Arc<Database>,
-    path: Arc<Path>,
+    database: Arc<ReopeningDatabase>,
     queue: mpsc::Sender<Batch>,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Store({})", self.path.display())
+        write!(f, "Store({})", self.database.path().display())
     }
 }
 
@@ -142,15 +146,17 @@ impl Store {
     /// # Errors
     /// When the file is in use, damaged, from a later version or cannot be created.
     pub(super) fn open(path: &Path) -> Result<(Self, Stored), StoreError> {
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
+        let database = ReopeningDatabase::open(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
             other => StoreError::Open { path: path.to_owned(), source: Box::new(other.into()) },
         })?;
         let opened = |source| StoreError::Open { path: path.to_owned(), source: Box::new(source) };
-        let stored = prepare(&database, path).map_err(|problem| match problem {
-            Problem::Newer(found) => StoreError::Newer { path: path.to_owned(), found },
-            Problem::Database(source) => opened(source),
-        })?;
+        let stored = database.with(|database| match prepare(database, path) {
+            Ok(stored) => Ok(Ok(stored)),
+            Err(Problem::Newer(found)) => Ok(Err(StoreError::Newer { path: path.to_owned(), found })),
+            Err(Problem::Database(source)) => Err(source),
+        });
+        let stored = stored.map_err(opened)??;
         let (queue, batches) = mpsc::channel(QUEUE);
         let database = Arc::new(database);
         let writer = Arc::clone(&database);
@@ -158,7 +164,7 @@ impl Store {
             .name("disk writer".to_owned())
             .spawn(move || write_batches(&writer, batches))
             .map_err(|error| opened(redb::Error::Io(error)))?;
-        Ok((Self { database, path: path.into(), queue }, stored))
+        Ok((Self { database, queue }, stored))
     }
 
     /// Makes `changes` durable, all or none. Waits until they are synced to the disk.
@@ -181,10 +187,9 @@ impl Store {
         result.blocking_recv().map_err(|_| StoreError::Stopped)?
     }
 
-    fn read<T>(&self, read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        let failed = |source| StoreError::Open { path: self.path.to_path_buf(), source: Box::new(source) };
-        let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
-        read(&transaction).map_err(failed)
+    fn read<T>(&self, read: impl Fn(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let read = self.database.with(|database| read(&database.begin_read()?));
+        read.map_err(|source| StoreError::Open { path: self.database.path().to_owned(), source: Box::new(source) })
     }
 
     /// The stored card with this entry id. Reads the disk, as do all that follow.
@@ -270,10 +275,10 @@ fn read_paths(
     let mut records = Vec::new();
     for row in paths.iter()? {
         let (hash, record) = row?;
-        match postcard::from_bytes(record.value()) {
-            Ok(record) => records.push(record),
+        let destination = DestinationHash::new(*hash.value());
+        match postcard::from_bytes::<StoredPath<Vec<u8>>>(record.value()) {
+            Ok((heard, announce)) => records.push(PathRecord { destination, announce, heard: UnixTime(heard) }),
             Err(error) => {
-                let destination = DestinationHash::new(*hash.value());
                 tracing::warn!(file = %file.display(), dst = ?destination, %error, "stored path skipped");
             }
         }
@@ -281,20 +286,21 @@ fn read_paths(
     Ok(records)
 }
 
-fn write_batches(database: &Database, mut batches: mpsc::Receiver<Batch>) {
+fn write_batches(database: &ReopeningDatabase, mut batches: mpsc::Receiver<Batch>) {
     while let Some(first) = batches.blocking_recv() {
         // Whoever came while the disk was busy shares the next sync.
         let mut group = vec![first];
         while let Ok(next) = batches.try_recv() {
             group.push(next);
         }
-        if group.len() > 1 && write_changes(database, group.iter().flat_map(|batch| &batch.changes)).is_ok() {
+        let together = |database: &Database| write_changes(database, group.iter().flat_map(|batch| &batch.changes));
+        if group.len() > 1 && database.with(together).is_ok() {
             group.drain(..).for_each(|batch| tell(batch.done, Ok(())));
         }
         // Alone, or one of the group cannot be written: each by itself, so that only that one fails.
         for batch in group {
-            let result = write_changes(database, &batch.changes).map_err(|error| StoreError::Write(error.to_string()));
-            tell(batch.done, result);
+            let result = database.with(|database| write_changes(database, &batch.changes));
+            tell(batch.done, result.map_err(|error| StoreError::Write(error.to_string())));
         }
     }
 }
@@ -316,7 +322,8 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
                 Change::Publisher(hash, key) => drop(publishers.insert(hash.as_bytes(), key)?),
                 Change::NoPublisher(hash) => drop(publishers.remove(hash.as_bytes())?),
                 Change::Path(record) => {
-                    let bytes = postcard::to_stdvec(record).map_err(|error| {
+                    let stored: StoredPath<&[u8]> = (record.heard.0, &record.announce);
+                    let bytes = postcard::to_stdvec(&stored).map_err(|error| {
                         StorageError::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
                     })?;
                     paths.insert(record.destination.as_bytes(), bytes.as_slice())?;
@@ -331,8 +338,6 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
 
 #[cfg(test)]
 mod tests {
-    use wend_packet::time::UnixTime;
-
     use super::*;
 
     fn open(folder: &tempfile::TempDir) -> Result<(Store, Stored), StoreError> {

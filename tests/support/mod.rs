@@ -1,5 +1,6 @@
 //! What the tests across a process border share: a real node in a process of its own ([`node`]), the reference
-//! implementation as an outside peer ([`reference`]), and a minimal endpoint in the test's own process ([`endpoint`]).
+//! implementation as an outside peer ([`reference`]), a minimal endpoint in the test's own process ([`endpoint`]), and nodes
+//! with something to share ([`skills`]).
 //!
 //! Everything waits for conditions and gives up after a time limit with what it saw; nothing has a fixed port or path, so
 //! that tests run beside each other; processes end with the value that stands for them, and with the test program.
@@ -10,6 +11,7 @@ pub(crate) mod endpoint;
 pub(crate) mod line;
 pub(crate) mod node;
 pub(crate) mod reference;
+pub(crate) mod skills;
 
 use std::net::TcpListener;
 use std::process;

@@ -106,7 +106,18 @@ impl Node {
     /// A node that is not running yet. `config` is the whole of its `config.toml`: without an `[[interface]]` it has none.
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("wend-test-").tempdir().expect("a temporary folder");
-        let home = Home::locate(Some(folder.path().join("home"))).expect("a path was given");
+        let home = folder.path().join("home");
+        Self::with_home(folder, home, config)
+    }
+
+    /// The same with its home in a folder of the test's choice, which stays when the node is dropped; its log is elsewhere.
+    pub(crate) fn at(home: &Path, config: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("wend-test-").tempdir().expect("a temporary folder");
+        Self::with_home(folder, home.to_owned(), config)
+    }
+
+    fn with_home(folder: TempDir, home: PathBuf, config: &str) -> Self {
+        let home = Home::locate(Some(home)).expect("a path was given");
         home.prepare().expect("the home can be made");
         let node = Self { folder, home, config: config.to_owned(), arguments: Vec::new(), child: None };
         node.configure(config);
