@@ -30,6 +30,10 @@ impl Link {
             let proof = proof.clone();
             return self.transmit(now, proof);
         }
+        if advertisement.is_response().is_some_and(|id| self.requests.is_expired(&id)) {
+            // Peers send one resource at a time: the response to the repeated request would wait behind this one.
+            return self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
+        }
         let Some((purpose, limit)) = self.purpose_of(&advertisement) else { return };
         let welcome = self.is_welcome(&advertisement, purpose, limit);
         // A response that is refused ends its request; one whose map is longer than it can be is passed over.

@@ -20,6 +20,8 @@ use crate::wire::{Context, PacketRef};
 pub const REQUESTS_MAX: usize = 64;
 /// Most requests of the peer that wait for a response; the oldest makes room and can no longer be answered.
 pub const ASKED_MAX: usize = 64;
+/// Requests of this end that are remembered after they got no response in time.
+const EXPIRED_MAX: usize = 64;
 const TIMEOUT_RTT_FACTOR: u32 = 6;
 const TIMEOUT_GRACE: Duration = Duration::from_millis(11_250);
 const PATH_HASH_LEN: usize = 16;
@@ -52,12 +54,24 @@ pub(super) struct Pending {
 pub(super) struct Requests {
     pub(super) pending: BTreeMap<RequestId, Pending>,
     asked: Bounded<RequestId, ()>,
+    /// No longer waited for: responses that come all the same are refused.
+    expired: Bounded<RequestId, ()>,
     paths: BTreeMap<[u8; PATH_HASH_LEN], String>,
 }
 
 impl Requests {
     pub(super) fn new() -> Self {
-        Self { pending: BTreeMap::new(), asked: Bounded::new(ASKED_MAX), paths: BTreeMap::new() }
+        Self {
+            pending: BTreeMap::new(),
+            asked: Bounded::new(ASKED_MAX),
+            expired: Bounded::new(EXPIRED_MAX),
+            paths: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this end made this request and gave it up.
+    pub(super) fn is_expired(&self, id: &RequestId) -> bool {
+        self.expired.contains_key(id)
     }
 
     /// Whether this end answers requests at all.
@@ -247,6 +261,9 @@ impl Link {
             return;
         }
         self.timers.clear(Timer::Request(id));
+        if response == Err(RequestError::Timeout) {
+            self.requests.expired.insert(id, ());
+        }
         self.events.push_back(LinkEvent::Responded { request: id, response });
         self.drop_request_transfer(now, rng, id);
     }

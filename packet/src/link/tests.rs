@@ -336,6 +336,26 @@ fn a_response_of_several_segments_fails_its_request_at_once() {
 }
 
 #[test]
+fn a_response_that_comes_too_late_is_refused_so_that_the_next_one_need_not_wait_behind_it() {
+    let mut link = end(true);
+    let mut rng = TestRng::seeded(1);
+    let id = link.request(start(), &mut rng, "/get", &[0xc0], OPTIONS).unwrap();
+    link.poll_packet();
+    link.handle_timeout(start().later(secs(7200.0)), &mut rng);
+    while link.poll_packet().is_some() {}
+    let offer = |number, request| Advertisement {
+        transfer_size: 1000,
+        map: vec![[1; 4]; 3],
+        ..advertisement(number, Some(request), ResourceFlags::RESPONSE)
+    };
+    receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &offer(1, id).encode());
+    assert_eq!(link.poll_packet().map(|packet| packet.context), Some(Context::RESOURCE_RECEIVER_CANCEL));
+    // Nothing is said about requests that were never made.
+    receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &offer(2, RequestId::new([9; 16])).encode());
+    assert_eq!(link.poll_packet().map(|packet| packet.context), None);
+}
+
+#[test]
 fn closing_fails_open_requests_and_transfers_before_the_link_is_down() {
     let mut pair = Pair::new(500, 3);
     let (now, rng) = (pair.now, &mut pair.rng);
