@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +23,10 @@ use wend_commands::builtin::node::Resolve;
 const TEN_DIFFERENCES_MAX: u64 = 700;
 /// What two equal catalogs may cost somebody who asks, in bytes.
 const EQUAL_MAX: u64 = 60;
+/// How long a line is dead, so that a call is repeated meanwhile.
+const DEAD: Duration = Duration::from_secs(11);
+/// How long the answer may take once the line is back: some kilobytes, twice.
+const ONCE_BACK: Duration = Duration::from_secs(12);
 /// How long a catalog may take to come by itself: announces leave a second after an interface came up.
 const UNASKED: Duration = Duration::from_secs(20);
 
@@ -248,15 +252,17 @@ fn a_call_that_is_repeated_because_the_line_was_dead_for_long_runs_once() {
     let [caller, called] = line.nodes();
     // The link is there; the request and its repetition wait in the line together.
     caller.json(&["ping", &called.destination().to_string(), "--count", "1"]);
-    let reply = thread::scope(|scope| {
+    let (reply, took) = thread::scope(|scope| {
         line.signal(Signal::STOP);
         let reply = scope.spawn(|| node_info(&caller, &called));
-        thread::sleep(Duration::from_secs(11));
+        thread::sleep(DEAD);
         line.signal(Signal::CONT);
-        reply.join().expect("the call is answered")
+        let back = Instant::now();
+        (reply.join().expect("the call is answered"), back.elapsed())
     });
     assert_eq!(reply["name"], "called", "{reply}");
     let (ran, repeated) = runs(&called, "node/info");
     assert_eq!(ran, 1, "{}", called.log());
     assert!(repeated >= 1, "the call was heard again: {}", called.log());
+    assert!(took < ONCE_BACK, "it took {took:?}: {}", called.log());
 }
