@@ -38,6 +38,7 @@ const PROVE: LinkOptions = LinkOptions {
     proofs: ProofStrategy::All,
     resources: wend_packet::link::ResourceStrategy::None,
     max_request: 0,
+    max_request_unidentified: 0,
     decompression_limit: 0,
 };
 

@@ -53,6 +53,10 @@ pub const EVENTS_MAX: usize = 64;
 /// Most packets whose proof is waited for; the oldest makes room.
 pub const RECEIPTS_MAX: usize = 256;
 
+/// Largest request that is taken from a peer who has not identified, in bytes, unless [`LinkOptions`] say otherwise. Memory
+/// for more is not a stranger's to take.
+pub const MAX_REQUEST_UNIDENTIFIED: usize = 16 * 1024;
+
 /// Where a link is in its life. docs/protocol/2-link.md, section 3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkState {
@@ -87,17 +91,21 @@ pub struct LinkOptions {
     pub resources: ResourceStrategy,
     /// Largest request to take, in bytes of its packed form.
     pub max_request: usize,
+    /// The same for as long as nobody knows who the peer is, where that is less.
+    pub max_request_unidentified: usize,
     /// Most bytes a compressed resource may grow to.
     pub decompression_limit: usize,
 }
 
 impl Default for LinkOptions {
-    /// Nothing is proved, no resource outside requests is taken, requests and resources may fill one segment.
+    /// Nothing is proved, no resource outside requests is taken, requests and resources may fill one segment; requests of
+    /// strangers have at most [`MAX_REQUEST_UNIDENTIFIED`] bytes.
     fn default() -> Self {
         Self {
             proofs: ProofStrategy::None,
             resources: ResourceStrategy::None,
             max_request: SEGMENT_MAX,
+            max_request_unidentified: MAX_REQUEST_UNIDENTIFIED,
             decompression_limit: SEGMENT_MAX,
         }
     }
@@ -238,6 +246,20 @@ impl Link {
     /// Changes the expected hops, as the rebalancing rule asks. docs/protocol/2-link.md, section 2.6.
     pub fn set_expected_hops(&mut self, hops: u8) {
         self.hops = hops;
+    }
+
+    /// Bytes that arriving resources hold at this moment: what came so far, and the names of parts to come. It grows only
+    /// with packets of the peer.
+    pub fn held_bytes(&self) -> usize {
+        self.transfers.incoming.values().map(|receiving| receiving.incoming.held_bytes()).sum()
+    }
+
+    /// Largest request to take from the peer as it is known now.
+    fn max_request(&self) -> usize {
+        match self.remote {
+            Some(_) => self.options.max_request,
+            None => self.options.max_request.min(self.options.max_request_unidentified),
+        }
     }
 
     /// Changes how this end behaves from now on.

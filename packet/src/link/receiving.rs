@@ -68,7 +68,7 @@ impl Link {
     /// What an advertised resource is for, and how large its content may be. `None`: nobody wants it, and nobody answers.
     fn purpose_of(&self, advertisement: &Advertisement) -> Option<(Purpose, usize)> {
         if let Some(id) = advertisement.is_request() {
-            return self.requests.answers().then_some((Purpose::Request(id), self.options.max_request));
+            return self.requests.answers().then_some((Purpose::Request(id), self.max_request()));
         }
         if let Some(id) = advertisement.is_response() {
             let pending = self.requests.pending.get(&id).filter(|pending| !pending.receiving)?;

@@ -179,7 +179,7 @@ impl Link {
     }
 
     pub(super) fn handle_request_packet(&mut self, packet: &PacketRef<'_>, packed: Bytes) {
-        if packed.len() <= self.options.max_request {
+        if packed.len() <= self.max_request() {
             self.handle_request(RequestId::new(packet.hash().truncated()), &packed);
         }
     }

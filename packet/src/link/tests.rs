@@ -306,6 +306,53 @@ fn a_peer_cannot_make_a_link_hold_more_than_its_bounds() {
     assert!(arriving <= INCOMING_MAX + 1);
 }
 
+/// What becomes of an offered request of `len` bytes: the context of the answer.
+fn offer_request(link: &mut Link, rng: &mut TestRng, number: u64, len: usize) -> Option<Context> {
+    let offer = Advertisement {
+        transfer_size: len,
+        total_size: len as u64,
+        map: vec![[1; 4]],
+        ..advertisement(number, Some(RequestId::new([1; 16])), ResourceFlags::REQUEST)
+    };
+    receive(link, rng, Context::RESOURCE_ADVERTISEMENT, &offer.encode());
+    link.poll_packet().map(|packet| packet.context)
+}
+
+#[test]
+fn only_who_identified_may_send_large_requests() {
+    let mut link = end(false);
+    link.register_path("/get");
+    let mut rng = TestRng::seeded(1);
+    let (refused, taken) = (Some(Context::RESOURCE_RECEIVER_CANCEL), Some(Context::RESOURCE_REQUEST));
+    assert_eq!(offer_request(&mut link, &mut rng, 1, MAX_REQUEST_UNIDENTIFIED + 1), refused);
+    assert_eq!(offer_request(&mut link, &mut rng, 2, MAX_REQUEST_UNIDENTIFIED), taken);
+    link.identified_as(*Identity::from_slice(&[7; 64]).unwrap().public());
+    assert_eq!(offer_request(&mut link, &mut rng, 3, SEGMENT_MAX + 1), refused);
+    assert_eq!(offer_request(&mut link, &mut rng, 4, SEGMENT_MAX), taken);
+}
+
+#[test]
+fn a_link_tells_how_much_arriving_resources_hold() {
+    let mut pair = Pair::new(500, 11);
+    assert_eq!(pair.ends[RESPONDER].held_bytes(), 0);
+    let (now, rng) = (pair.now, &mut pair.rng);
+    pair.ends[INITIATOR].request(now, rng, "/get", &value(12_000, false, 1), OPTIONS).unwrap();
+    let (mut most, mut before) = (0, 0);
+    while pair.events[RESPONDER].is_empty() {
+        pair.step(pair.now.mono + secs(60.0));
+        let held = pair.ends[RESPONDER].held_bytes();
+        assert!(held >= before || pair.ends[RESPONDER].held().incoming == 0, "{held} after {before}");
+        (most, before) = (most.max(held), held);
+    }
+    assert!((10_000..13_000).contains(&most), "{most}");
+    assert_eq!(pair.ends[RESPONDER].held_bytes(), 0);
+    // An offer alone takes no more than its map.
+    let offer = advertisement(1, None, ResourceFlags::default());
+    pair.ends[RESPONDER].set_options(LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() });
+    receive(&mut pair.ends[RESPONDER], &mut pair.rng, Context::RESOURCE_ADVERTISEMENT, &offer.encode());
+    assert_eq!(pair.ends[RESPONDER].held_bytes(), 4 * offer.map.len());
+}
+
 #[test]
 fn a_request_whose_size_is_misstated_is_refused() {
     let mut link = end(false);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::segment::map_hash;
 use super::window::Window;
-use super::{Advertisement, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, seconds};
+use super::{Advertisement, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, seconds};
 use crate::hash::ResourceHash;
 use crate::time::Instant;
 
@@ -122,6 +122,12 @@ impl Incoming {
     /// Bytes of the stream that are here.
     pub(crate) fn received(&self) -> usize {
         self.stream.len() + self.ahead.values().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Bytes this holds: parts and map. While it is assembled, the stream is held elsewhere on its behalf.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let stream = if self.assembling { self.transfer_size } else { self.received() };
+        stream + self.map.len() * MAP_HASH_LEN
     }
 
     /// Takes the joined parts after [`IncomingStep::Assemble`].
