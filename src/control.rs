@@ -64,7 +64,7 @@ pub fn reporter() -> Option<mpsc::Sender<Progress>> {
 /// # Errors
 /// When the socket cannot be made.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    // Whoever holds the lock on the state is the only node of this home, so a socket that is there is a leftover.
+    // Whoever has the home is its only node, so a socket that is there is a leftover.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -124,7 +124,8 @@ async fn connection(mut stream: UnixStream, registry: &Registry) -> io::Result<(
                 write_frame(&mut stream, KIND_REPLY, &Reply::failed(id, failure).encode()).await?;
                 continue;
             }
-            Err(InvalidCall::Ignored(_)) => continue,
+            // Another version, or nonsense: whoever waits for an answer sees the connection end.
+            Err(InvalidCall::Ignored(error)) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         };
         let (reports, mut progress) = mpsc::channel(PROGRESS);
         let mut running = std::pin::pin!(REPORTS.scope(reports, registry.dispatch(Caller::Local, call)));

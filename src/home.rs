@@ -52,6 +52,12 @@ pub enum HomeError {
         /// What is wrong with it.
         source: IdentityError,
     },
+    /// A node runs here already.
+    #[error("a node with the home {} is running already", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The control socket's path would not fit the system's limit.
     #[error("the path {} is too long for a control socket ({len} bytes, at most {SOCKET_PATH_MAX})", path.display())]
     TooLong {
@@ -61,6 +67,10 @@ pub enum HomeError {
         len: usize,
     },
 }
+
+/// Keeps a home from other nodes.
+#[derive(Debug)]
+pub struct HomeLock(#[expect(dead_code, reason = "holding it is what it is for")] File);
 
 /// The folder of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +115,22 @@ impl Home {
         match socket.as_os_str().len() {
             len if len > SOCKET_PATH_MAX => Err(HomeError::TooLong { path: socket, len }),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes the home for one running node, for as long as the result is kept. It also ends with the process, however that
+    /// ends.
+    ///
+    /// # Errors
+    /// When another node has it.
+    pub fn lock(&self) -> Result<HomeLock, HomeError> {
+        let path = self.dir.join("lock");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let file = file.map_err(|source| HomeError::File { verb: "open", path: path.clone(), source })?;
+        match file.try_lock() {
+            Ok(()) => Ok(HomeLock(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(HomeError::InUse { path: self.dir.clone() }),
+            Err(fs::TryLockError::Error(source)) => Err(HomeError::File { verb: "lock", path, source }),
         }
     }
 
@@ -202,6 +228,16 @@ mod tests {
         assert_eq!(first.hash(), home.identity().expect("read").hash());
         let mode = |path: &Path| fs::metadata(path).expect("exists").permissions().mode() & 0o777;
         assert_eq!((mode(home.dir()), mode(&home.identity_file())), (0o700, 0o600));
+    }
+
+    #[test]
+    fn one_node_at_a_time_has_a_home() {
+        let (_folder, home) = home();
+        home.prepare().expect("prepared");
+        let lock = home.lock().expect("free");
+        assert!(matches!(home.lock(), Err(HomeError::InUse { .. })));
+        drop(lock);
+        home.lock().expect("free again");
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl Registry {
         Box::pin(async move {
             let reply = reply.await;
             match &reply.outcome {
-                Ok(result) if result.len() > MAX_LEN - 64 => {
+                // The owner reads over the control socket, which carries more than one resource.
+                Ok(result) if caller != Caller::Local && result.len() > MAX_LEN - 64 => {
                     let detail = format!("the result of {} bytes is too long to send; ask for less", result.len());
                     Reply::failed(id, Failure::invalid(detail))
                 }
@@ -114,8 +115,13 @@ impl Registry {
         })
     }
 
-    /// Suggests only what this caller could ever run.
-    fn unknown(&self, caller: &Caller, name: &CommandName) -> Failure {
+    /// Whether there is a command of this name.
+    pub fn knows(&self, name: &CommandName) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// That there is no such command, with the nearest that this caller could ever run.
+    pub fn unknown(&self, caller: &Caller, name: &CommandName) -> Failure {
         let known = self.describe().filter(|known| *caller == Caller::Local || known.access != Access::Local);
         let hint = nearest::suggestion(name.as_str(), known.map(|known| known.name.as_str()));
         Failure::unknown(format!("there is no command `{name}`{hint}"))

@@ -41,7 +41,7 @@ pub enum Seen {
     Running,
     /// It has run, and this is the encoded reply.
     Answered(Bytes),
-    /// It has run, and its reply had to make room. Do not run it again; answer `unavailable`.
+    /// It has run, and its reply had to make room. Do not run it again; answer `expired`.
     Forgotten,
     /// Too many calls are running. It is not remembered; answer `busy`.
     Full,
@@ -96,7 +96,7 @@ impl Replies {
             }
             self.drop_record(&key);
         }
-        if !self.make_room(now) {
+        if !self.make_room(now) || !self.make_room_for(key.0) {
             return Seen::Full;
         }
         let expires = now.mono + deadline.max(self.bounds.keep);
@@ -166,6 +166,22 @@ impl Replies {
             self.drop_record(&oldest);
         }
         true
+    }
+
+    /// One caller holds an eighth of the calls at most, so that he cannot push out the replies of others; beyond that his
+    /// own oldest one leaves.
+    fn make_room_for(&mut self, caller: Option<IdentityHash>) -> bool {
+        let (first, last) = (MessageId::new([0; 16]), MessageId::new([0xff; 16]));
+        let held = self.records.range((caller, first)..=(caller, last)).count();
+        if held < (self.bounds.calls / 8).max(1) {
+            return true;
+        }
+        let of_caller = |key: &&Key| key.0 == caller;
+        let oldest = self.forgotten.iter().find(of_caller).or_else(|| self.answered.iter().find(of_caller)).copied();
+        if let Some(oldest) = oldest {
+            self.drop_record(&oldest);
+        }
+        oldest.is_some()
     }
 
     /// Also takes the key out of its queue, so that the queues are never longer than the table.

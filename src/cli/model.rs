@@ -16,7 +16,7 @@ pub(super) struct ModelArgs {
     #[command(subcommand)]
     action: Option<Action>,
     /// Folder of the model
-    #[arg(long, value_name = "DIR", env = "WEND_MODEL", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "WEND_MODEL", hide_env_values = true, global = true)]
     model: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
@@ -49,10 +49,16 @@ struct ModelView {
 }
 
 pub(super) fn model(home: &Home, args: &ModelArgs) -> Result<Exit, Report> {
-    let find = || Model::find(args.model.as_deref(), home.dir());
+    let chosen = |error: ModelError| match args.model {
+        Some(_) => {
+            Report::from(error).help("the installed model is used where neither --model nor WEND_MODEL is given")
+        }
+        None => Report::from(error),
+    };
+    let find = || Model::find(args.model.as_deref(), home.dir()).map_err(chosen);
     let (found, format) = match &args.action {
         None => (find()?, args.format),
-        Some(Action::Verify { format }) => (Model::verify(find()?.folder())?, *format),
+        Some(Action::Verify { format }) => (Model::verify(find()?.folder()).map_err(chosen)?, *format),
         Some(Action::Install { from, format }) => (install(home, from.as_deref())?, *format),
     };
     show(&found, format.json || args.format.json)

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use wend_commands::Code;
 
+use super::table::printable_lines;
 use crate::config::ConfigError;
 use crate::control::ControlError;
 use crate::home::HomeError;
@@ -62,14 +63,14 @@ impl Report {
         self
     }
 
-    /// Prints it to standard error and gives the exit code.
+    /// Prints it to standard error and gives the exit code. Other nodes' words may be in it.
     pub fn print(&self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        eprintln!("error: {}", printable_lines(&self.message));
         if let Some(place) = &self.place {
-            eprintln!("  config: {place}");
+            eprintln!("  config: {}", printable_lines(place));
         }
         if let Some(help) = &self.help {
-            eprintln!("  help: {help}");
+            eprintln!("  help: {}", printable_lines(help));
         }
         self.exit.into()
     }
@@ -87,6 +88,7 @@ impl From<HomeError> for Report {
             HomeError::Identity { .. } => {
                 Some("restore it from a backup; or move it away and the node starts as somebody new")
             }
+            HomeError::InUse { .. } => Some("stop it first, or choose another home with --home DIR"),
             HomeError::TooLong { .. } => Some("choose a shorter folder with --home DIR"),
         };
         Self { exit: Exit::Usage, message: error.to_string(), place: None, help: help.map(str::to_owned) }

@@ -94,7 +94,7 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
     args.apply(&mut config)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(8)
+        .max_blocking_threads(32)
         .enable_all()
         .build()
         .map_err(|error| Report::new(Exit::Negative, format!("cannot start: {error}")))?;

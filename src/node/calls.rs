@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use wend_commands::MessageId;
 use wend_commands::announce_data::CatalogSummary;
 use wend_interfaces::Monitor;
+use wend_packet::link::LinkError;
 use wend_packet::stack::{InterfaceId, Path, RequestError, SendError};
 use wend_packet::{DestinationHash, IdentityHash, LinkId};
 
@@ -33,6 +34,17 @@ pub(super) enum LinkFailure {
     /// The core has ended.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+/// Why a request got no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RequestFailure {
+    /// It did not leave.
+    #[error("the request could not be sent: {0}")]
+    NotSent(#[from] LinkError),
+    /// It left.
+    #[error(transparent)]
+    Failed(#[from] RequestError),
 }
 
 /// A link of this node to another.
@@ -125,7 +137,7 @@ pub(super) struct CoreView {
 pub(super) enum CoreCall {
     FindPath { to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>> },
     Link { to: DestinationHash, reply: oneshot::Sender<Result<OwnLink, LinkFailure>> },
-    Request { request: OwnRequest, reply: oneshot::Sender<Result<Bytes, RequestError>> },
+    Request { request: OwnRequest, reply: oneshot::Sender<Result<Bytes, RequestFailure>> },
     Respond { caller: IdentityHash, id: MessageId, reply: Bytes },
     Announce { reply: oneshot::Sender<Vec<String>> },
     Node { destination: DestinationHash, reply: oneshot::Sender<NodeView> },
@@ -178,7 +190,7 @@ impl CoreHandle {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) async fn request(&self, request: OwnRequest) -> Result<Result<Bytes, RequestError>, Stopped> {
+    pub(super) async fn request(&self, request: OwnRequest) -> Result<Result<Bytes, RequestFailure>, Stopped> {
         self.ask(|reply| CoreCall::Request { request, reply }).await
     }
 

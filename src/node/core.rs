@@ -14,14 +14,16 @@ use wend_interfaces::{InterfaceHandle, PortEvent};
 use wend_packet::announce::AnnounceRef;
 use wend_packet::identity::{Identity, PublicIdentity};
 use wend_packet::job::JobResult;
-use wend_packet::link::RequestOptions;
-use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, RequestError, Role, Stack};
+use wend_packet::link::{LinkError, RequestOptions};
+use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, Role, Stack};
 use wend_packet::time::{Instant, Now};
 use wend_packet::timers::Timers;
 use wend_packet::wire::PacketRef;
 use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
-use super::calls::{Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView, tell};
+use super::calls::{
+    Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView, RequestFailure, tell,
+};
 use super::clock::{Clock, randomness};
 use super::genome::GenomeHandle;
 use super::keeper::Keeper;
@@ -168,7 +170,8 @@ impl Core {
             let catalog = &mut self.parts.portrait.catalog;
             tokio::select! {
                 () = cancel.cancelled() => break,
-                _ = ports.recv_many(&mut events, FRAMES_PER_TURN) => {}
+                // Without any interface nobody sends here, and an ended channel would be ready all the time.
+                _ = ports.recv_many(&mut events, FRAMES_PER_TURN), if !(ports.is_closed() && ports.is_empty()) => {}
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(result) => self.input(Input::JobDone(result)),
                     Err(error) => tracing::error!(%error, "a job of the packet layer failed"),
@@ -387,12 +390,12 @@ impl Core {
                 let options = RequestOptions { timeout: Some(request.timeout), max_response: request.max_response };
                 let path = wend_commands::envelope::PATH;
                 let sent = match self.parts.stack.link(now, request.link) {
-                    Some(mut link) => link.request(path, &request.body, options).ok(),
-                    None => None,
+                    Some(mut link) => link.request(path, &request.body, options),
+                    None => Err(LinkError::NotActive),
                 };
                 match sent {
-                    Some(id) => self.links.requested(now.mono, request.link, id, reply, request.arriving),
-                    None => tell(reply, Err(RequestError::LinkClosed)),
+                    Ok(id) => self.links.requested(now.mono, request.link, id, reply, request.arriving),
+                    Err(error) => tell(reply, Err(RequestFailure::NotSent(error))),
                 }
             }
             CoreCall::Respond { caller, id, reply } => {

@@ -9,7 +9,7 @@ use wend_packet::stack::RequestError;
 use wend_packet::time::Instant;
 use wend_packet::{DestinationHash, LinkId, RequestId};
 
-use super::calls::{Arriving, LinkFailure, OwnLink, tell};
+use super::calls::{Arriving, LinkFailure, OwnLink, RequestFailure, tell};
 
 /// How long a link stays open that nobody uses: opening one costs some 500 bytes, keeping it a few bytes in a minute.
 pub(super) const IDLE: Duration = Duration::from_secs(120);
@@ -31,7 +31,7 @@ struct Entry {
 #[derive(Debug)]
 struct Pending {
     link: LinkId,
-    reply: oneshot::Sender<Result<Bytes, RequestError>>,
+    reply: oneshot::Sender<Result<Bytes, RequestFailure>>,
     arriving: Option<mpsc::Sender<Arriving>>,
 }
 
@@ -111,7 +111,7 @@ impl OwnLinks {
         now: Instant,
         link: LinkId,
         request: RequestId,
-        reply: oneshot::Sender<Result<Bytes, RequestError>>,
+        reply: oneshot::Sender<Result<Bytes, RequestFailure>>,
         arriving: Option<mpsc::Sender<Arriving>>,
     ) {
         self.touch(now, link);
@@ -130,7 +130,7 @@ impl OwnLinks {
     pub(super) fn responded(&mut self, now: Instant, request: RequestId, response: Result<Bytes, RequestError>) {
         if let Some(Pending { link, reply, .. }) = self.pending.remove(&request) {
             self.touch(now, link);
-            tell(reply, response);
+            tell(reply, response.map_err(RequestFailure::from));
         }
     }
 

@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wend_commands::{Call, Code, Failure, Reply};
 use wend_packet::DestinationHash;
+use wend_packet::link::LinkError;
 use wend_packet::stack::RequestError;
 
-use super::calls::{Arriving, CoreHandle, LinkFailure, OwnRequest, Stopped};
+use super::calls::{Arriving, CoreHandle, LinkFailure, OwnRequest, RequestFailure, Stopped};
 use super::peers::Resolved;
 
 /// How long a caller waits when it does not say.
@@ -19,6 +20,8 @@ const ATTEMPT: Duration = Duration::from_secs(6);
 /// How often somebody who does not answer is asked for a link: frames get lost, but a node that has gone should be known
 /// to be gone before a caller's patience ends.
 const LINK_ATTEMPTS: u32 = 3;
+/// How long to wait for room on a link that carries as many requests as it may.
+const FULL: Duration = Duration::from_millis(200);
 /// Largest reply that is accepted: one resource segment.
 const RESPONSE_MAX: usize = 1 << 20;
 
@@ -77,6 +80,16 @@ impl Mesh {
         }
     }
 
+    /// A node as a person knows it, for messages: its name and the head of its hash, or the whole hash where it has no name.
+    pub(super) async fn called(&self, destination: DestinationHash) -> String {
+        match self.core.node(destination).await {
+            Ok(node) if !node.name.is_empty() => {
+                format!("{} ({})", node.name, destination.to_string().chars().take(8).collect::<String>())
+            }
+            _ => destination.to_string(),
+        }
+    }
+
     /// Runs a call on the node at `to` and waits for its reply.
     ///
     /// What gets no answer is asked again, over a new link where the old one turns out to be dead. The far node runs the
@@ -92,12 +105,14 @@ impl Mesh {
         arriving: Option<mpsc::Sender<Arriving>>,
     ) -> Result<Answer, Failure> {
         let deadline = Instant::now() + patience;
+        let who = self.called(to).await;
         let late = |what: &str| Failure::new(Code::EXPIRED, format!("{what} within {} s", patience.as_secs()));
         let hops = self.core.find_path(to, patience).await?.ok_or_else(|| {
             Failure::new(
                 Code::UNAVAILABLE,
                 format!(
-                    "no path to {to} was found within {} s; check that the node is up and some chain of links leads to it",
+                    "no path to {who} was found within {} s; check that it is up and that a chain of links leads to it, \
+                     which begins with those that `wend status` shows",
                     patience.as_secs()
                 ),
             )
@@ -105,7 +120,7 @@ impl Mesh {
         let (mut attempt, mut unanswered) = (1, 0);
         loop {
             let opened = tokio::time::timeout_at(deadline, self.core.link(to)).await;
-            let link = match opened.map_err(|_| late(&format!("no link to {to} was made")))? {
+            let link = match opened.map_err(|_| late(&format!("no link to {who} was made")))? {
                 Ok(link) => link,
                 Err(LinkFailure::Stopped(stopped)) => return Err(stopped.into()),
                 Err(LinkFailure::NoAnswer) if unanswered + 1 < LINK_ATTEMPTS && Instant::now() < deadline => {
@@ -117,7 +132,7 @@ impl Mesh {
                 Err(failure) => {
                     return Err(Failure::new(
                         Code::UNAVAILABLE,
-                        format!("{to} cannot be reached, {failure}; it may have gone, try again in a moment"),
+                        format!("{who} cannot be reached, {failure}; it may have gone, try again in a moment"),
                     ));
                 }
             };
@@ -133,18 +148,25 @@ impl Mesh {
             match self.core.request(request).await? {
                 Ok(body) => {
                     let reply = Reply::decode(&body).map_err(|error| {
-                        Failure::new(Code::INTERNAL, format!("{to} gave an answer that cannot be read: {error}"))
+                        Failure::new(Code::INTERNAL, format!("{who} gave an answer that cannot be read: {error}"))
                     })?;
                     return Ok(Answer { reply, hops, took: sent.elapsed(), reused: link.reused });
                 }
-                Err(RequestError::LinkClosed) if link.reused && Instant::now() < deadline => {}
-                Err(RequestError::Timeout) if Instant::now() < deadline => attempt = attempt.saturating_mul(2),
-                Err(RequestError::Timeout) => {
+                Err(
+                    RequestFailure::Failed(RequestError::LinkClosed) | RequestFailure::NotSent(LinkError::NotActive),
+                ) if link.reused && Instant::now() < deadline => {}
+                Err(RequestFailure::NotSent(LinkError::Full)) if Instant::now() < deadline => {
+                    tokio::time::sleep(FULL).await;
+                }
+                Err(RequestFailure::Failed(RequestError::Timeout)) if Instant::now() < deadline => {
+                    attempt = attempt.saturating_mul(2);
+                }
+                Err(RequestFailure::Failed(RequestError::Timeout)) => {
                     return Err(late(&format!(
-                        "{to} gave no answer (it is silent to callers it does not know and on overload)"
+                        "{who} gave no answer (it is silent to callers it does not know and on overload)"
                     )));
                 }
-                Err(error) => return Err(Failure::new(Code::UNAVAILABLE, format!("{to}: {error}; try again"))),
+                Err(error) => return Err(Failure::new(Code::UNAVAILABLE, format!("{who}: {error}; try again"))),
             }
         }
     }

@@ -43,7 +43,7 @@ use self::server::Server;
 use self::store::{Store, StoreError};
 use crate::config::{Config, ConfigError, NAME_MAX};
 use crate::control;
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, HomeLock};
 
 /// Neighbours that wait for a sync of catalogs; further ones are offered again with their next announce.
 const NEIGHBOURS: usize = 32;
@@ -128,6 +128,7 @@ pub struct Node {
     drivers: CancellationToken,
     core: JoinHandle<()>,
     tasks: TaskTracker,
+    lock: HomeLock,
 }
 
 impl Node {
@@ -137,6 +138,8 @@ impl Node {
     /// When its home, its state or an interface cannot be used.
     pub async fn start(home: &Home, config: Config, options: Options) -> Result<Self, StartError> {
         let clock = Clock::start();
+        // Before anything is read or made: two first starts at once must not both make an identity.
+        let lock = home.lock()?;
         let identity = home.identity()?;
         let path = home.state_file();
         let (store, stored) = Store::open(&path)?;
@@ -225,7 +228,7 @@ impl Node {
         }
         tasks.spawn(control::serve(control, registry, cancel.clone()));
         tasks.close();
-        Ok(Self { name, identity: identity.hash(), destination, cancel, drivers, core, tasks })
+        Ok(Self { name, identity: identity.hash(), destination, cancel, drivers, core, tasks, lock })
     }
 
     /// The name it announces.
@@ -254,6 +257,7 @@ impl Node {
         if tokio::time::timeout(STOPPING, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
+        drop(self.lock);
     }
 }
 

@@ -80,23 +80,66 @@ impl Peers {
         if let Ok(destination) = text.parse() {
             return Resolved::One(destination);
         }
-        let named: BTreeSet<_> =
-            self.table.iter().filter(|(_, peer)| peer.data.name() == text).map(|(hash, _)| *hash).collect();
-        let found = if named.is_empty() && text.len() >= PREFIX_MIN {
+        let named = self.table.iter().filter(|(_, peer)| peer.data.name() == text).map(|(hash, _)| *hash);
+        let mut found: BTreeSet<_> = named.collect();
+        // A node that calls itself like the head of another's hash must not get what is meant for that one.
+        if text.len() >= PREFIX_MIN {
             let prefix = text.to_ascii_lowercase();
             let known = self.table.iter().filter(|(hash, peer)| {
                 hash.to_string().starts_with(&prefix) || peer.identity.to_string().starts_with(&prefix)
             });
-            let by_path = others.filter(|hash| hash.to_string().starts_with(&prefix));
-            known.map(|(hash, _)| *hash).chain(by_path).collect()
-        } else {
-            named
-        };
+            found.extend(known.map(|(hash, _)| *hash));
+            found.extend(others.filter(|hash| hash.to_string().starts_with(&prefix)));
+        }
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (None, _) => Resolved::Nobody,
             (Some(one), None) => Resolved::One(one),
             (Some(first), Some(second)) => Resolved::Several([first, second].into_iter().chain(found).collect()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wend_commands::announce_data::{Capabilities, Roles};
+
+    use super::*;
+
+    fn peers(names: &[&str]) -> Peers {
+        let mut peers = Peers::new();
+        for (number, name) in (1_u8..).zip(names) {
+            let data = AnnounceData::new(name, Roles::default(), Capabilities::default(), Vec::new(), None);
+            let peer = Peer {
+                identity: IdentityHash::new([number | 0x80; 16]),
+                data: data.expect("a short name"),
+                hops: 1,
+                heard: Now::default(),
+            };
+            peers.heard(DestinationHash::new([number; 16]), peer);
+        }
+        peers
+    }
+
+    fn resolve(peers: &Peers, text: &str) -> Resolved {
+        peers.resolve(text, std::iter::empty())
+    }
+
+    #[test]
+    fn a_node_is_named_by_name_hash_or_head_of_a_hash() {
+        let peers = peers(&["workshop", "field"]);
+        let workshop = DestinationHash::new([1; 16]);
+        for text in ["workshop", "0101", "8181", &workshop.to_string(), &IdentityHash::new([0x81; 16]).to_string()] {
+            assert_eq!(resolve(&peers, text), Resolved::One(workshop), "{text}");
+        }
+        assert_eq!(resolve(&peers, "01"), Resolved::Nobody, "too short to mean anything");
+        let unheard = DestinationHash::new([0x77; 16]);
+        assert_eq!(resolve(&peers, &unheard.to_string()), Resolved::One(unheard), "a whole hash needs no announce");
+    }
+
+    #[test]
+    fn a_name_that_looks_like_the_head_of_a_hash_catches_nothing() {
+        let peers = peers(&["workshop", "0101"]);
+        assert_eq!(resolve(&peers, "0101"), Resolved::Several(vec![[1; 16].into(), [2; 16].into()]));
     }
 }

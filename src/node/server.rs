@@ -98,10 +98,15 @@ impl Server {
         match self.registry.decide(&self.policy, Some(&caller), &call.name) {
             Decision::Silent => return Verdict::Silence,
             Decision::Deny => {
-                tracing::info!(caller = %identity, command = %call.name, "denied");
+                tracing::debug!(caller = %identity, command = %call.name, "denied");
                 return Verdict::Answer(Reply::failed(call.id, wend_commands::registry::denied(&call.name)).encode());
             }
             Decision::Run => {}
+        }
+        // Nothing runs, so nothing is remembered: made-up names must not push real replies out.
+        if !self.registry.knows(&call.name) {
+            let failure = self.registry.unknown(&caller, &call.name);
+            return Verdict::Answer(Reply::failed(call.id, failure).encode());
         }
         let busy = |id| {
             let failure = Failure::new(Code::BUSY, "the node runs as many commands as it may; try again in a moment");
@@ -257,6 +262,16 @@ mod tests {
             matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 9)), Verdict::Run(..)),
             "the refused call may come again"
         );
+    }
+
+    #[test]
+    fn made_up_commands_are_answered_and_not_remembered() {
+        let (mut server, peers) = (server(), Peers::new());
+        let name = "no/such".parse().expect("a well-formed name");
+        let call = Call::untyped(MessageId::new([1; 16]), name, &wend_commands::Value::Nil, 5);
+        let incoming = Incoming { body: call.encode(), ..ping(Some(STRANGER), 1) };
+        assert_eq!(code(&server.judge(now(), &peers, &incoming)), Some(Code::UNKNOWN));
+        assert!(server.replies.is_empty());
     }
 
     #[test]

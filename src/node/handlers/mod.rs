@@ -55,32 +55,22 @@ impl Tools {
     /// # Errors
     /// When nothing or more than one thing fits, or it is this node.
     async fn other(&self, text: &str) -> Result<DestinationHash, Failure> {
-        let itself = || Failure::invalid("that is this node itself; name another");
         let about = &self.about;
+        let itself = || Failure::invalid("that is this node itself; name another");
+        if text.parse() == Ok(about.identity) {
+            return Err(itself());
+        }
         match self.mesh.resolve(text).await {
             Ok(destination) if destination == about.destination => Err(itself()),
             // A neighbour may have the same name, and is meant then.
-            Err(failure)
-                if failure.code == Code::UNAVAILABLE && (text == about.name || text.parse() == Ok(about.identity)) =>
-            {
-                Err(itself())
-            }
+            Err(failure) if failure.code == Code::UNAVAILABLE && text == about.name => Err(itself()),
             other => other,
-        }
-    }
-
-    /// A node as a person knows it, for messages: its name, where it has one, and the head of its hash.
-    async fn called(&self, destination: DestinationHash) -> String {
-        let short: String = destination.to_string().chars().take(8).collect();
-        match self.core.node(destination).await {
-            Ok(node) if !node.name.is_empty() => format!("{} ({short})", node.name),
-            _ => short,
         }
     }
 
     /// What another node answered, so that it is clear whose word it is.
     async fn says(&self, destination: DestinationHash, failure: Failure) -> Failure {
-        let who = self.called(destination).await;
+        let who = self.mesh.called(destination).await;
         match failure.code {
             Code::DENIED => Failure::new(
                 failure.code,
