@@ -18,6 +18,8 @@ type Key = (Option<IdentityHash>, MessageId);
 pub struct Bounds {
     /// Calls remembered at once, running ones included.
     pub calls: usize,
+    /// Calls of one caller among them. Beyond that his own oldest one leaves, so that he cannot push out those of others.
+    pub per_caller: usize,
     /// Bytes of replies kept at once.
     pub bytes: usize,
     /// How long a call is remembered at least, counted from its arrival. A call with a longer deadline is remembered until
@@ -26,9 +28,9 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// 1,024 calls, 4 MiB, ten minutes.
+    /// 1,024 calls, 128 of one caller, 4 MiB, ten minutes.
     fn default() -> Self {
-        Self { calls: 1024, bytes: 4 << 20, keep: Duration::from_mins(10) }
+        Self { calls: 1024, per_caller: 128, bytes: 4 << 20, keep: Duration::from_mins(10) }
     }
 }
 
@@ -168,12 +170,10 @@ impl Replies {
         true
     }
 
-    /// One caller holds an eighth of the calls at most, so that he cannot push out the replies of others; beyond that his
-    /// own oldest one leaves.
     fn make_room_for(&mut self, caller: Option<IdentityHash>) -> bool {
         let (first, last) = (MessageId::new([0; 16]), MessageId::new([0xff; 16]));
         let held = self.records.range((caller, first)..=(caller, last)).count();
-        if held < (self.bounds.calls / 8).max(1) {
+        if held < self.bounds.per_caller {
             return true;
         }
         let of_caller = |key: &&Key| key.0 == caller;
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use crate::access::Level;
 
-    const BOUNDS: Bounds = Bounds { calls: 3, bytes: 10, keep: Duration::from_secs(60) };
+    const BOUNDS: Bounds = Bounds { calls: 3, per_caller: 3, bytes: 10, keep: Duration::from_secs(60) };
     const NOW: Now = Now { mono: Instant::ZERO, unix: wend_packet::time::UnixTime(0) };
     const WAIT: Duration = Duration::from_secs(5);
 
@@ -281,6 +281,18 @@ mod tests {
         assert_eq!(replies.begin(NOW, &caller(1), id(1), WAIT), Seen::Running);
         assert_eq!(replies.begin(NOW.later(Duration::from_secs(60)), &caller(1), id(5), WAIT), Seen::First);
         assert_eq!(replies.len(), 1);
+    }
+
+    #[test]
+    fn one_caller_pushes_out_his_own_replies_only() {
+        let mut replies = Replies::new(Bounds { calls: 10, per_caller: 2, ..BOUNDS });
+        for (number, n) in [(1, 1), (2, 2), (2, 3), (2, 4)] {
+            assert_eq!(replies.begin(NOW, &caller(number), id(n), WAIT), Seen::First);
+            replies.finish(&caller(number), id(n), reply(1));
+        }
+        assert_eq!(replies.begin(NOW, &caller(1), id(1), WAIT), Seen::Answered(reply(1)));
+        assert_eq!(replies.begin(NOW, &caller(2), id(4), WAIT), Seen::Answered(reply(1)));
+        assert_eq!(replies.len(), 3);
     }
 
     proptest! {

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command may run at most.
 const PATIENCE_MAX: Duration = Duration::from_secs(600);
 /// What is remembered of calls already run.
-const REPLIES: Bounds = Bounds { calls: 1024, bytes: 2 << 20, keep: Duration::from_secs(600) };
+const REPLIES: Bounds = Bounds { calls: 1024, per_caller: 128, bytes: 2 << 20, keep: Duration::from_secs(600) };
 
 /// A request as it came in.
 #[derive(Debug)]
