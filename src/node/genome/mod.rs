@@ -5,7 +5,7 @@ mod embedding;
 mod entries;
 #[cfg(feature = "embeddings")]
 mod index;
-mod keeper;
+mod curator;
 mod publishing;
 mod searching;
 
@@ -109,7 +109,7 @@ pub(super) fn start(parts: Parts) -> GenomeHandle {
     };
     let cancel = parts.cancel.clone();
     let tasks = parts.tasks.clone();
-    tasks.spawn_blocking(move || keeper::Keeper::new(parts).run(inbox));
+    tasks.spawn_blocking(move || curator::Curator::new(parts).run(inbox));
     let weak = requests.downgrade();
     drop(requests);
     tasks.spawn(async move {
@@ -204,7 +204,7 @@ impl GenomeHandle {
 
     /// Where cards and keys are read from.
     pub(super) fn shelf(&self) -> impl Shelf + use<> {
-        keeper::DiskShelf(self.shelf.clone())
+        curator::DiskShelf(self.shelf.clone())
     }
 
     /// What is embedded with.

@@ -16,7 +16,7 @@ use wend_genome::publish::{Draft, Published as Signed, embedding_text, from_adap
 
 use super::GenomeHandle;
 use super::embedding::{Embedding, blocking};
-use super::keeper::Keeper;
+use super::curator::Curator;
 use crate::control::{self, Progress};
 use crate::node::store::Change;
 
@@ -202,15 +202,15 @@ fn embed(drafts: Vec<Draft>, embedding: &Embedding, shown: &Shown) -> Vec<Prepar
 }
 
 /// Signs drafts, stores them in one transaction, then takes them into the catalog.
-pub(super) fn into_catalog(keeper: &mut Keeper, drafts: Vec<Prepared>) -> Result<Published, Failure> {
-    let now = keeper.clock.now();
+pub(super) fn into_catalog(curator: &mut Curator, drafts: Vec<Prepared>) -> Result<Published, Failure> {
+    let now = curator.clock.now();
     let mut published = Published::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut signed: Vec<Signed> = Vec::new();
     for Prepared { draft, vector } in drafts {
         let refuse = |reason: String| commands::Refusal { place: draft.name.clone(), reason };
         let short = short_name(&draft.name).to_owned();
-        let before = keeper.catalog.by_name(keeper.identity.hash(), &short).and_then(|id| Before::of(keeper, id));
+        let before = curator.catalog.by_name(curator.identity.hash(), &short).and_then(|id| Before::of(curator, id));
         let taken = names.get(&short).or(before.as_ref().and_then(|before| before.name.as_ref()));
         if let Some(other) = taken.filter(|other| **other != draft.name) {
             published.refused.push(refuse(format!(
@@ -226,8 +226,8 @@ pub(super) fn into_catalog(keeper: &mut Keeper, drafts: Vec<Prepared>) -> Result
         names.insert(short, draft.name.clone());
         let sequence = before.as_ref().map_or(1, |before| before.sequence.saturating_add(1));
         let name = draft.name.clone();
-        match draft.finish(&keeper.identity, vector, sequence, now, now.unix.plus(keeper.expiry)) {
-            Ok(entry) if before.as_ref().is_some_and(|before| before.is_same(keeper, &entry)) => {
+        match draft.finish(&curator.identity, vector, sequence, now, now.unix.plus(curator.expiry)) {
+            Ok(entry) if before.as_ref().is_some_and(|before| before.is_same(curator, &entry)) => {
                 published.unchanged += 1;
             }
             Ok(entry) => signed.push(entry),
@@ -237,16 +237,16 @@ pub(super) fn into_catalog(keeper: &mut Keeper, drafts: Vec<Prepared>) -> Result
     if signed.is_empty() {
         return Ok(published);
     }
-    let own = keeper.identity.public();
+    let own = curator.identity.public();
     let mut changes = vec![Change::Publisher(own.hash(), *own.as_bytes())];
     for Signed { card, manifest } in &signed {
         changes.push(Change::Card(*card.id().as_bytes(), card.as_bytes().to_vec()));
         changes.push(Change::Manifest(*manifest.hash().as_bytes(), manifest.as_bytes().to_vec()));
     }
-    keeper.commit(changes)?;
+    curator.commit(changes)?;
     let mut gone = Vec::new();
     for Signed { card, manifest } in &signed {
-        match keeper.catalog.apply(now, card) {
+        match curator.catalog.apply(now, card) {
             Applied::New { evicted } => {
                 published.added += 1;
                 gone.extend(evicted);
@@ -263,15 +263,15 @@ pub(super) fn into_catalog(keeper: &mut Keeper, drafts: Vec<Prepared>) -> Result
                 continue;
             }
         }
-        keeper.list_for_search(card.id());
+        curator.list_for_search(card.id());
         published.entries.push(commands::PublishedEntry {
             entry: super::outward(card.id()),
             name: manifest.fields().name.clone(),
             kind: manifest.fields().kind.to_string(),
         });
     }
-    keeper.let_go(&gone);
-    keeper.show();
+    curator.let_go(&gone);
+    curator.show();
     Ok(published)
 }
 
@@ -283,20 +283,20 @@ struct Before {
 }
 
 impl Before {
-    fn of(keeper: &Keeper, id: EntryId) -> Option<Self> {
-        let card = keeper.card(&id)?;
-        let name = keeper.manifest(card.view().manifest()).map(|manifest| manifest.fields().name.clone());
+    fn of(curator: &Curator, id: EntryId) -> Option<Self> {
+        let card = curator.card(&id)?;
+        let name = curator.manifest(card.view().manifest()).map(|manifest| manifest.fields().name.clone());
         Some(Self { id, sequence: card.view().sequence(), name })
     }
 
     /// Whether publishing `entry` would change nothing but dates, while the card is good for half its time yet.
-    fn is_same(&self, keeper: &Keeper, entry: &Signed) -> bool {
-        let Some(card) = keeper.card(&self.id) else { return false };
-        let Some(old) = keeper.manifest(card.view().manifest()) else { return false };
+    fn is_same(&self, curator: &Curator, entry: &Signed) -> bool {
+        let Some(card) = curator.card(&self.id) else { return false };
+        let Some(old) = curator.manifest(card.view().manifest()) else { return false };
         let mut new = entry.manifest.fields().clone();
         new.created = old.fields().created;
         new.sequence = old.fields().sequence;
-        let half = Duration::from_secs(keeper.expiry.as_secs() / 2);
-        new == *old.fields() && card.view().expiry() > keeper.clock.now().unix.plus(half)
+        let half = Duration::from_secs(curator.expiry.as_secs() / 2);
+        new == *old.fields() && card.view().expiry() > curator.clock.now().unix.plus(half)
     }
 }

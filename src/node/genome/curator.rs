@@ -41,7 +41,7 @@ impl Shelf for DiskShelf {
 }
 
 /// The owner of the catalog.
-pub(super) struct Keeper {
+pub(super) struct Curator {
     pub(super) identity: Identity,
     pub(super) catalog: Catalog,
     pub(super) clock: Clock,
@@ -56,11 +56,11 @@ pub(super) struct Keeper {
     index: super::index::Indexer,
 }
 
-impl Keeper {
+impl Curator {
     /// Takes back what an earlier run left.
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { identity, store, cards, clock, expiry, summary, home, .. } = parts;
-        let mut keeper = Self {
+        let mut curator = Self {
             catalog: Catalog::new(CAPACITY_STANDARD, [identity.hash()]),
             identity,
             clock,
@@ -76,8 +76,8 @@ impl Keeper {
         };
         #[cfg(not(feature = "embeddings"))]
         drop(home);
-        keeper.restore(&cards);
-        keeper
+        curator.restore(&cards);
+        curator
     }
 
     fn restore(&mut self, cards: &[([u8; 16], Vec<u8>)]) {
