@@ -362,7 +362,8 @@ fn key_of(line: &str) -> Option<&str> {
 
 /// The line of the default config that sets this key, or shows how to.
 fn example_of(key: &str) -> Option<&'static str> {
-    TEMPLATE.lines().map(|line| line.trim_start_matches("# ")).find(|line| key_of(line) == Some(key))
+    let lines = TEMPLATE.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    lines.filter(|line| !line.starts_with(' ')).find(|line| key_of(line) == Some(key))
 }
 
 /// The parser's complaint without the names of this program's types.
