@@ -128,6 +128,7 @@ impl Link {
             },
             destination: start.destination,
             mtu: start.mtu,
+            asked_mtu: start.mtu,
             exchange: start.exchange,
             keys: start.keys,
             signing: start.signing,

@@ -158,6 +158,7 @@ pub struct Link {
     state: LinkState,
     destination: DestinationHash,
     mtu: usize,
+    asked_mtu: usize,
     /// The initiator's private key, until the proof is there.
     exchange: Option<Zeroizing<[u8; 32]>>,
     /// Present from the key exchange until the link closes.
@@ -212,9 +213,15 @@ impl Link {
 
     /// Largest frame on this link, in bytes; at the initiator before the proof, what it asked for.
     ///
-    /// The responder's word is taken as it is: it may be more than this node's interface carries.
+    /// The responder's word is taken as it is: it may be more than [`Link::asked_mtu`], and than this node's interface
+    /// carries. Whoever drives the link decides what becomes of one whose peer goes beyond what was asked for.
     pub fn mtu(&self) -> usize {
         self.mtu
+    }
+
+    /// The MTU that the link request asked for, 500 where it named none; at the responder as it arrived, clamped.
+    pub fn asked_mtu(&self) -> usize {
+        self.asked_mtu
     }
 
     /// Most bytes of one [`Link::send`].

@@ -470,16 +470,32 @@ fn a_lost_round_trip_report_does_not_make_a_link_useless() {
     assert_eq!((responder.poll_event(), responder.rtt()), (None, Some(secs(1.0))));
 }
 
+/// A link that waits for its proof, and a proof with this signalling.
+fn pending_with_proof(rng: &mut TestRng, owner: &Identity, signalling: Signalling) -> (Link, Bytes) {
+    let path = Initiate { mtu: 500, hops: 1, first_hop_timeout: secs(6.0) };
+    let (link, _) = Link::initiate(start(), rng, DestinationHash::new([5; 16]), owner.public(), path);
+    let (exchange, signalling) = ([9; 32], signalling.encode());
+    let signed = [link.id().as_ref(), &exchange, owner.public().signing_key(), &signalling].concat();
+    let body = [&owner.sign(&signed)[..], &exchange, &signalling].concat();
+    let proof = link.packet(PacketKind::Proof, Context::LINK_REQUEST_PROOF, body.into()).encode();
+    (link, proof)
+}
+
+#[test]
+fn a_confirmed_mtu_can_be_told_from_the_one_asked_for() {
+    let owner = Identity::from_slice(&[4; 64]).unwrap();
+    let mut rng = TestRng::seeded(10);
+    let (mut link, proof) = pending_with_proof(&mut rng, &owner, Signalling::new(2_000_000));
+    assert_eq!((link.mtu(), link.asked_mtu()), (500, 500));
+    link.handle_packet(start(), &mut rng, &PacketRef::parse(&proof).unwrap());
+    assert_eq!((link.mtu(), link.asked_mtu(), link.state()), (2_000_000, 500, LinkState::Active));
+}
+
 #[test]
 fn a_signed_proof_of_another_mode_closes_the_link() {
     let owner = Identity::from_slice(&[4; 64]).unwrap();
     let mut rng = TestRng::seeded(6);
-    let path = Initiate { mtu: 500, hops: 1, first_hop_timeout: secs(6.0) };
-    let (mut link, _) = Link::initiate(start(), &mut rng, DestinationHash::new([5; 16]), owner.public(), path);
-    let (exchange, mode_2) = ([9; 32], Signalling { mtu: 500, mode: 2 }.encode());
-    let signed = [link.id().as_ref(), &exchange, owner.public().signing_key(), &mode_2].concat();
-    let body = [&owner.sign(&signed)[..], &exchange, &mode_2].concat();
-    let proof = link.packet(PacketKind::Proof, Context::LINK_REQUEST_PROOF, body.into()).encode();
+    let (mut link, proof) = pending_with_proof(&mut rng, &owner, Signalling { mtu: 500, mode: 2 });
     let proof = PacketRef::parse(&proof).unwrap();
     assert!(link.verify_proof(&proof) && !verify_link_proof(link.id(), &proof, owner.public()));
     link.handle_packet(start(), &mut rng, &proof);
