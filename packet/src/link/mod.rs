@@ -285,26 +285,22 @@ impl Link {
             (LinkState::Pending, PacketKind::Proof, Context::LINK_REQUEST_PROOF) => self.handle_proof(now, rng, packet),
             (LinkState::Pending, ..) => {}
             (_, PacketKind::Proof, Context::NONE) => self.handle_packet_proof(now, packet.data()),
-            (_, PacketKind::Proof, Context::RESOURCE_PROOF) => {
-                self.heard(now);
-                self.handle_resource_proof(now, rng, packet.data());
-            }
+            (_, PacketKind::Proof, Context::RESOURCE_PROOF) => self.handle_resource_proof(now, rng, packet.data()),
             (_, PacketKind::Data, context) => self.handle_data_packet(now, rng, packet, context),
             _ => {}
         }
     }
 
     fn handle_data_packet(&mut self, now: Now, rng: &mut dyn CryptoRng, packet: &PacketRef<'_>, context: Context) {
-        if context == Context::KEEPALIVE {
-            return self.handle_keepalive(now, packet.data());
-        }
-        self.heard(now);
         match context {
+            Context::KEEPALIVE => return self.handle_keepalive(now, packet.data()),
             Context::RESOURCE => return self.handle_part(now, rng, packet),
             Context::CACHE_REQUEST => return self.handle_cache_request(now, rng, packet.data()),
             _ => {}
         }
         let Some(plaintext) = self.open(packet.data()) else { return };
+        // Only now: anybody in range can send what does not open.
+        self.heard(now);
         match context {
             Context::LINK_RTT => return self.handle_rtt(now, rng, packet, &plaintext),
             Context::LINK_CLOSE => return self.handle_close(&plaintext),

@@ -160,10 +160,12 @@ impl Link {
             let before = receiving.incoming.received();
             let step = receiving.incoming.handle_part(now.mono, packet.data(), packet.frame().len());
             let (received, total) = (receiving.incoming.received(), receiving.incoming.transfer_size());
-            if let Purpose::Response(request) = receiving.purpose
-                && received > before
-            {
-                self.report_progress(request, received, total);
+            let purpose = receiving.purpose;
+            if received > before {
+                self.heard(now);
+                if let Purpose::Response(request) = purpose {
+                    self.report_progress(request, received, total);
+                }
             }
             self.handle_incoming_step(now, rng, hash, step);
         }
@@ -258,6 +260,7 @@ impl Link {
         let Some(wanted) = PacketHash::from_slice(data) else { return };
         let kept = self.transfers.proofs.iter().find(|(_, (hash, _))| *hash == wanted);
         if let Some(proof) = kept.map(|(_, (_, proof))| proof.clone()) {
+            self.heard(now);
             return self.transmit(now, proof);
         }
         let hashes: Vec<ResourceHash> = self.transfers.incoming.keys().copied().collect();

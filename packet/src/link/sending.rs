@@ -183,6 +183,7 @@ impl Link {
 
     pub(super) fn handle_resource_proof(&mut self, now: Now, rng: &mut dyn CryptoRng, data: &[u8]) {
         if self.transfers.outgoing().is_some_and(|outgoing| outgoing.is_proof(data)) {
+            self.heard(now);
             self.finish_outgoing(now, rng, Ending::Delivered);
         }
     }

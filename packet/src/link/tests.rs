@@ -266,6 +266,12 @@ fn advertisement(number: u64, request: Option<RequestId>, flags: ResourceFlags) 
     }
 }
 
+/// A resource of three parts.
+fn small_offer(number: u64) -> Advertisement {
+    let offer = advertisement(number, None, ResourceFlags::default());
+    Advertisement { transfer_size: 1000, map: vec![[1; 4], [2; 4], [3; 4]], ..offer }
+}
+
 fn receive(link: &mut Link, rng: &mut TestRng, context: Context, plaintext: &[u8]) {
     let packet = link.seal(rng, context, plaintext).unwrap().encode();
     link.handle_packet(start(), rng, &PacketRef::parse(&packet).unwrap());
@@ -545,6 +551,58 @@ fn a_silent_link_goes_stale_and_a_sign_of_life_revives_it() {
     now = now.later(secs(5.0));
     link.handle_timeout(now, &mut rng);
     assert_eq!((link.state(), link.poll_event()), (LinkState::Active, None));
+}
+
+fn forged(link: &Link, kind: PacketKind, context: Context, number: u32) -> Bytes {
+    let body: Vec<u8> = number.to_be_bytes().iter().copied().cycle().take(112).collect();
+    link.packet(kind, context, body.into()).encode()
+}
+
+#[test]
+fn forged_packets_do_not_keep_a_dead_link_alive() {
+    for initiator in [false, true] {
+        let mut link = end(initiator);
+        link.set_options(LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() });
+        let mut rng = TestRng::seeded(12);
+        receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &small_offer(1).encode());
+        let mut now = start();
+        for number in 0..1000 {
+            now = now.later(secs(1.0));
+            for context in (0..=0x0e).chain(0xfb..=0xff).map(Context) {
+                for kind in [PacketKind::Data, PacketKind::Proof] {
+                    let packet = forged(&link, kind, context, number);
+                    link.handle_packet(now, &mut rng, &PacketRef::parse(&packet).unwrap());
+                }
+            }
+            link.handle_timeout(now, &mut rng);
+            while link.poll_packet().is_some() {}
+        }
+        assert_eq!(link.state(), LinkState::Closed, "initiator: {initiator}");
+    }
+}
+
+#[test]
+fn forged_parts_do_not_keep_a_transfer_alive() {
+    let mut link = end(false);
+    link.set_options(LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() });
+    let mut rng = TestRng::seeded(13);
+    receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &small_offer(1).encode());
+    let (mut now, mut asked, mut number) = (start(), 0, 0);
+    while link.held().incoming > 0 {
+        assert!(number < 100_000, "asked {asked} times");
+        now = now.later(Duration::from_millis(100));
+        let packet = forged(&link, PacketKind::Data, Context::RESOURCE, number);
+        link.handle_packet(now, &mut rng, &PacketRef::parse(&packet).unwrap());
+        link.handle_timeout(now, &mut rng);
+        while let Some(packet) = link.poll_packet() {
+            asked += usize::from(packet.context == Context::RESOURCE_REQUEST);
+        }
+        // A sign of life, so that it is not the link that ends.
+        let alive = link.packet(PacketKind::Data, Context::KEEPALIVE, Bytes::from_static(&[0xff])).encode();
+        link.handle_packet(now, &mut rng, &PacketRef::parse(&alive).unwrap());
+        number += 1;
+    }
+    assert_eq!((link.state(), asked), (LinkState::Active, 17));
 }
 
 #[test]

@@ -184,6 +184,8 @@ impl Incoming {
         if self.assembling {
             return IncomingStep::Wait;
         }
+        // What matches nothing is no sign of the sender: parts are not authenticated one by one.
+        let Some(index) = self.find(part) else { return IncomingStep::Wait };
         self.last_activity = now;
         self.retries_left = RETRIES_MAX;
         if self.round_is_new {
@@ -194,7 +196,6 @@ impl Incoming {
                 self.window.measure((frame_len + self.request_len) as f64 / elapsed);
             }
         }
-        let Some(index) = self.find(part) else { return IncomingStep::Wait };
         self.store(index, part);
         if self.contiguous == self.parts {
             return IncomingStep::Assemble;
