@@ -273,6 +273,23 @@ impl<'a> CardRef<'a> {
         self.name
     }
 
+    /// What it says, to be signed anew with something changed. Only its own publisher can do that.
+    pub fn to_fields(&self) -> CardFields {
+        CardFields {
+            manifest: self.manifest(),
+            kind: self.kind(),
+            size: self.size(),
+            licence: self.licence(),
+            language: self.language(),
+            base_model: self.base_model(),
+            space: self.space().unwrap_or(SpaceId::NONE),
+            sequence: self.sequence(),
+            expiry: u32::try_from(self.expiry().0).unwrap_or(u32::MAX),
+            sketch: self.sketch(),
+            name: self.name().to_owned(),
+        }
+    }
+
     /// The entry that this card withdraws, when it is a tombstone.
     pub fn withdraws(&self) -> Option<EntryId> {
         let named = || EntryId::from_slice(self.fixed.get(layout::MANIFEST)?.first_chunk::<{ EntryId::LEN }>()?);
@@ -399,6 +416,7 @@ mod tests {
         assert_eq!((view.space(), view.sketch()), (Some(SpaceId([0x53, 0xaa, 0x51, 0x17])), Sketch([0xa5; 48])));
         assert_eq!((view.name(), view.withdraws()), ("rust-unsafe-review", None));
         assert_eq!(card.as_bytes().len(), LEN_MIN + 18);
+        assert_eq!(view.to_fields(), fields("rust-unsafe-review"));
         assert_eq!(Card::from_bytes(card.as_bytes()).unwrap().verify(signer.public()), Ok(card));
     }
 

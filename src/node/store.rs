@@ -215,14 +215,6 @@ impl Store {
     pub(super) fn manifest(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|read| Ok(read.open_table(MANIFESTS)?.get(hash)?.map(|manifest| manifest.value().to_vec())))
     }
-
-    /// Whether a manifest is stored.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub(super) fn has_manifest(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        self.read(|read| Ok(read.open_table(MANIFESTS)?.get(hash)?.is_some()))
-    }
 }
 
 enum Problem {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use wend_commands::announce_data::CatalogSummary;
-use wend_commands::builtin::genome as commands;
-use wend_commands::{Blob, CatalogRoot, Code, EntryId, Failure, PublicKey};
+use wend_commands::{CatalogRoot, Code, Failure};
 use wend_genome::card::{Card, CardRef};
 use wend_genome::catalog::{Applied, CAPACITY_STANDARD, Catalog};
 use wend_genome::entry::{EntryId as Id, Kind, ManifestHash, SpaceId};
@@ -14,13 +13,14 @@ use wend_genome::gossip::intake::{Checked, Intake};
 use wend_genome::gossip::message::{Bundle, Request as SyncRequest, Shelf};
 use wend_genome::gossip::sync::{SyncAnswerer, SyncAsker};
 use wend_genome::manifest::{Manifest, SignedManifest};
-use wend_genome::search::{Document, Query, Search, Vector};
+use wend_genome::search::{Document, Search, Vector};
 use wend_packet::IdentityHash;
 use wend_packet::identity::{Identity, PublicIdentity};
+use wend_packet::time::Now;
 
 use super::publishing::{Prepared, Published};
-use super::searching::{Found, Question, kind};
-use super::{EntryView, Parts, Request, entries, inward, read_value, write_value};
+use super::references::References;
+use super::{Parts, Request, entries, read_value, write_value};
 use crate::node::calls::tell;
 use crate::node::clock::{Clock, randomness};
 use crate::node::store::{Change, Store, StoreError};
@@ -44,21 +44,22 @@ impl Shelf for DiskShelf {
 pub(super) struct Curator {
     pub(super) identity: Identity,
     pub(super) catalog: Catalog,
-    pub(super) clock: Clock,
     pub(super) expiry: Duration,
+    clock: Clock,
     store: Store,
-    shelf: DiskShelf,
-    search: Search,
+    references: References,
+    pub(super) shelf: DiskShelf,
+    pub(super) search: Search,
     intake: Intake,
     answerer: SyncAnswerer,
-    summary: watch::Sender<CatalogSummary>,
+    pub(super) summary: watch::Sender<CatalogSummary>,
     #[cfg(feature = "embeddings")]
     index: super::index::Indexer,
 }
 
 impl Curator {
     /// Takes back what an earlier run left.
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts, now: Now) -> Self {
         let Parts { identity, store, cards, clock, expiry, summary, home, .. } = parts;
         let mut curator = Self {
             catalog: Catalog::new(CAPACITY_STANDARD, [identity.hash()]),
@@ -67,6 +68,7 @@ impl Curator {
             expiry,
             shelf: DiskShelf(Some(store.clone())),
             store,
+            references: References::default(),
             search: Search::new(CAPACITY_STANDARD),
             intake: Intake::default(),
             answerer: SyncAnswerer::default(),
@@ -76,18 +78,18 @@ impl Curator {
         };
         #[cfg(not(feature = "embeddings"))]
         drop(home);
-        curator.restore(&cards);
+        curator.restore(now, &cards);
         curator
     }
 
-    fn restore(&mut self, cards: &[([u8; 16], Vec<u8>)]) {
-        let now = self.clock.now();
+    fn restore(&mut self, now: Now, cards: &[([u8; 16], Vec<u8>)]) {
         let mut gone = Vec::new();
         for (id, bytes) in cards {
             let Ok(card) = CardRef::parse(bytes) else {
                 tracing::warn!(entry = ?Id::new(*id), "stored card skipped: it cannot be read");
                 continue;
             };
+            self.count(&card);
             match self.catalog.restore(now, &card) {
                 Applied::New { evicted } => gone.extend(evicted),
                 Applied::Newer { replaced } => gone.push(replaced),
@@ -98,21 +100,21 @@ impl Curator {
         for id in self.catalog.ids().collect::<Vec<_>>() {
             self.list_for_search(id);
         }
-        self.let_go(&gone);
+        self.forget(&gone);
         self.show();
     }
 
     /// Serves requests until every handle is gone.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         while let Some(request) = inbox.blocking_recv() {
-            self.serve(request);
+            self.serve(request, self.clock.now());
             #[cfg(feature = "embeddings")]
             self.index.tend(&mut self.search);
         }
     }
 
     /// A caller that has gone hears nothing; what it asked for is done all the same.
-    fn serve(&mut self, request: Request) {
+    fn serve(&mut self, request: Request, now: Now) {
         match request {
             Request::View { reply } => {
                 let own = self.identity.hash();
@@ -121,16 +123,16 @@ impl Curator {
             }
             Request::Hear(key) => {
                 self.intake.handle_key(&key);
-                if let Err(failure) = self.admit() {
+                if let Err(failure) = self.admit(now) {
                     tracing::warn!(%failure, "cards not kept");
                 }
             }
             Request::AskSync { announced, limits, reply } => {
                 tell(reply, SyncAsker::start(&mut randomness(), &self.catalog, announced, limits));
             }
-            Request::AnswerSync { peer, payload, reply } => tell(reply, self.answer(peer, &payload)),
-            Request::Take { bundle, reply } => tell(reply, self.take(&bundle)),
-            Request::Publish { drafts, reply } => tell(reply, self.publish(drafts)),
+            Request::AnswerSync { peer, payload, reply } => tell(reply, self.answer(now, peer, &payload)),
+            Request::Take { bundle, reply } => tell(reply, self.take(now, &bundle)),
+            Request::Publish { drafts, reply } => tell(reply, self.publish(now, drafts)),
             Request::Search { question, reply } => tell(reply, self.find(&question)),
             Request::List { kind, limit, reply } => tell(reply, self.list(kind.as_deref(), limit)),
             Request::Entry { text, reply } => tell(reply, self.entry(&text)),
@@ -139,14 +141,14 @@ impl Curator {
                 tell(reply, self.keep_manifest(entry, &manifest, &key));
             }
             Request::Expire => {
-                let gone = self.catalog.expire(self.clock.now());
-                self.let_go(&gone);
+                let gone = self.catalog.expire(now);
+                self.forget(&gone);
                 self.show();
             }
         }
     }
 
-    fn publisher(&self, id: &Id) -> Option<IdentityHash> {
+    pub(super) fn publisher(&self, id: &Id) -> Option<IdentityHash> {
         self.catalog.get(id).map(|listing| listing.publisher)
     }
 
@@ -162,24 +164,46 @@ impl Curator {
         })
     }
 
-    /// Forgets what left the catalog. Should this fail, the next start does it again.
-    pub(super) fn let_go(&mut self, gone: &[Id]) {
+    /// Forgets cards that left, and manifests that no other card names, but none that was published here: what left may
+    /// be all that is known of it. Should this fail, the next start does it again.
+    pub(super) fn forget(&mut self, gone: &[Id]) {
+        self.remove(gone, false);
+    }
+
+    /// Forgets own cards in whose place others were published, with their manifests.
+    pub(super) fn forget_superseded(&mut self, gone: &[Id]) {
+        self.remove(gone, true);
+    }
+
+    fn remove(&mut self, gone: &[Id], own_manifests: bool) {
         if gone.is_empty() {
             return;
         }
+        let own = self.identity.hash();
         let mut changes = Vec::new();
         let mut publishers = BTreeSet::new();
         for id in gone {
             self.search.remove(*id);
             if let Some(card) = self.card(id) {
-                changes.push(Change::NoManifest(*card.view().manifest().as_bytes()));
-                publishers.insert(card.view().publisher());
+                let card = card.view();
+                let last = self.references.remove(&card);
+                if last && (own_manifests || card.publisher() != own) && self.manifest_of(&card).is_some() {
+                    changes.push(Change::NoManifest(*card.manifest().as_bytes()));
+                }
+                publishers.insert(card.publisher());
             }
             changes.push(Change::NoCard(*id.as_bytes()));
         }
-        let unused = publishers.into_iter().filter(|publisher| !self.catalog.has_publisher(publisher));
+        let unused = publishers.into_iter().filter(|who| *who != own && !self.catalog.has_publisher(who));
         changes.extend(unused.map(Change::NoPublisher));
         drop(self.commit(changes));
+    }
+
+    /// Counts what a card refers to, from when it is on the disk.
+    pub(super) fn count(&mut self, card: &CardRef<'_>) {
+        if !self.catalog.contains(&card.id()) {
+            self.references.add(card);
+        }
     }
 
     /// Shows the state of the catalog to the core, which announces it.
@@ -202,6 +226,12 @@ impl Curator {
             .ok()
     }
 
+    /// The manifest of an entry, when it is here. What a card names but somebody else published is not its manifest:
+    /// anyone can write any hash into a card.
+    pub(super) fn manifest_of(&self, card: &CardRef<'_>) -> Option<SignedManifest> {
+        self.manifest(card.manifest()).filter(|manifest| manifest.check_card(card).is_ok())
+    }
+
     /// Lets search know an entry, as far as it is known here.
     pub(super) fn list_for_search(&mut self, id: Id) {
         let Some(card) = self.card(&id) else { return };
@@ -209,7 +239,7 @@ impl Curator {
         if card.kind() == Kind::TOMBSTONE {
             return;
         }
-        let manifest = self.manifest(card.manifest());
+        let manifest = self.manifest_of(&card);
         let fields = manifest.as_ref().map(SignedManifest::fields);
         let sketch = card.sketch();
         let vector = match fields.and_then(|fields| fields.vector.as_ref()) {
@@ -229,25 +259,25 @@ impl Curator {
         }
     }
 
-    fn answer(&mut self, peer: IdentityHash, payload: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn answer(&mut self, now: Now, peer: IdentityHash, payload: &[u8]) -> Result<Vec<u8>, Failure> {
         let invalid = |error: &dyn std::fmt::Display| Failure::invalid(format!("parameter `payload`: {error}"));
         let value = read_value(payload).map_err(|error| invalid(&error))?;
         let request = SyncRequest::from_value(&value).map_err(|error| invalid(&error))?;
         let answer = self.answerer.answer(peer, request, &self.catalog, &self.shelf);
         let answer = answer.map_err(|error| invalid(&error))?;
         if let Some(bundle) = &answer.received {
-            self.take(bundle)?;
+            self.take(now, bundle)?;
         }
         Ok(write_value(&answer.response.to_value()))
     }
 
-    fn take(&mut self, bundle: &Bundle) -> Result<usize, Failure> {
+    pub(super) fn take(&mut self, now: Now, bundle: &Bundle) -> Result<usize, Failure> {
         self.intake.handle_bundle(bundle, &self.catalog, &self.shelf);
-        self.admit()
+        self.admit(now)
     }
 
     /// Checks what waits, and takes in what is good: first onto the disk, then into the catalog.
-    fn admit(&mut self) -> Result<usize, Failure> {
+    fn admit(&mut self, now: Now) -> Result<usize, Failure> {
         let mut good: Vec<Checked> = Vec::new();
         while let Some(check) = self.intake.poll_check() {
             match check.run() {
@@ -265,9 +295,9 @@ impl Curator {
             ]
         });
         self.commit(changes.collect())?;
-        let now = self.clock.now();
         let (mut new, mut gone) = (0, Vec::new());
         for Checked { card, .. } in &good {
+            self.count(&card.view());
             match self.catalog.apply(now, card) {
                 Applied::New { evicted } => gone.extend(evicted),
                 Applied::Newer { replaced } => gone.push(replaced),
@@ -285,142 +315,15 @@ impl Curator {
             new += 1;
             self.list_for_search(card.id());
         }
-        self.let_go(&gone);
+        self.forget(&gone);
         self.show();
         Ok(new)
     }
 
-    fn publish(&mut self, drafts: Vec<Prepared>) -> Result<Published, Failure> {
-        super::publishing::into_catalog(self, drafts)
-    }
-
-    fn find(&mut self, question: &Question) -> Found {
-        let query = Query {
-            text: &question.text,
-            vector: question.vector.clone(),
-            filter: question.filter.clone(),
-            limit: question.limit,
-        };
-        let answer = self.search.find(&query);
-        let hits = answer.hits.iter().filter_map(|hit| {
-            let card = self.card(&hit.id)?;
-            let manifest = self.manifest(card.view().manifest());
-            Some(entries::hit(hit, &card.view(), manifest.as_ref()))
-        });
-        let hits = hits.collect();
-        let ranked_by = match (answer.ranked_by, &question.why_words) {
-            (wend_genome::search::RankedBy::Words, Some(why)) => format!("words ({why})"),
-            (by, _) => by.to_string(),
-        };
-        Found { hits, ranked_by, searched: u32::try_from(self.search.len()).unwrap_or(u32::MAX) }
-    }
-
-    fn list(&self, wanted: Option<&str>, limit: usize) -> Result<commands::CatalogReply, Failure> {
-        let wanted = wanted.map(kind).transpose()?;
-        let listed = self
-            .catalog
-            .newest_first()
-            .filter_map(|(_, id)| self.catalog.get(&id).map(|listing| (id, listing.kind)))
-            .filter(|(_, kind)| *kind != Kind::TOMBSTONE && wanted.is_none_or(|wanted| wanted == *kind));
-        let entries = listed.take(limit).filter_map(|(id, _)| {
-            let card = self.card(&id)?;
-            let manifest = self.store.has_manifest(card.view().manifest().as_bytes()).unwrap_or_default();
-            Some(entries::listed(&card.view(), self.identity.hash(), manifest))
-        });
-        let summary = *self.summary.borrow();
-        Ok(commands::CatalogReply { count: summary.count, root: Some(summary.root), entries: entries.collect() })
-    }
-
-    fn entry(&self, text: &str) -> Result<EntryView, Failure> {
-        let id = self.resolve(text)?;
-        let card =
-            self.card(&id).ok_or_else(|| Failure::new(Code::INTERNAL, format!("the card of {id} cannot be read")))?;
-        let manifest = self.manifest(card.view().manifest());
-        Ok(entries::full(&card.view(), self.identity.hash(), manifest.as_ref()))
-    }
-
-    /// By id, by the head of an id, or by name; of several with one name, the one published here.
-    fn resolve(&self, text: &str) -> Result<Id, Failure> {
-        const PREFIX_MIN: usize = 4;
-        let none = || {
-            Failure::new(
-                Code::UNAVAILABLE,
-                format!(
-                    "no entry {text:?} is in the catalog; `wend catalog` lists what is, `wend search` finds by meaning"
-                ),
-            )
-        };
-        let prefix = text.to_ascii_lowercase();
-        let by_id: Vec<Id> = match text.len() >= PREFIX_MIN {
-            true => self.catalog.ids().filter(|id| id.to_string().starts_with(&prefix)).collect(),
-            false => Vec::new(),
-        };
-        let found = if by_id.is_empty() { self.named(text) } else { by_id };
-        match found.as_slice() {
-            [] => Err(none()),
-            [one] => Ok(*one),
-            several => {
-                let own = several.iter().find(|id| self.publisher(id) == Some(self.identity.hash()));
-                own.copied().ok_or_else(|| {
-                    let ids: Vec<String> = several.iter().take(4).map(ToString::to_string).collect();
-                    let detail =
-                        format!("{text:?} fits {} entries; name one by its id: {}", several.len(), ids.join(", "));
-                    Failure::invalid(detail)
-                })
-            }
-        }
-    }
-
-    fn named(&self, name: &str) -> Vec<Id> {
-        let short = wend_genome::card::short_name(name);
-        let publishers = self.catalog.publishers();
-        publishers
-            .filter_map(|publisher| self.catalog.by_name(publisher, short))
-            .filter(|id| !self.is_withdrawn(id))
-            .collect()
-    }
-
-    fn is_withdrawn(&self, id: &Id) -> bool {
-        self.catalog.get(id).is_none_or(|listing| listing.kind == Kind::TOMBSTONE)
-    }
-
-    fn give_manifest(&self, wanted: commands::Wanted) -> Result<commands::ManifestReply, Failure> {
-        let hash = match wanted {
-            commands::Wanted::Manifest(hash) => ManifestHash::new(*hash.as_bytes()),
-            commands::Wanted::Entry(entry) => {
-                let id = inward(entry);
-                let card = self.catalog.contains(&id).then(|| self.card(&id)).flatten();
-                card.ok_or_else(|| {
-                    Failure::new(Code::UNAVAILABLE, format!("entry {id} is not in this node's catalog"))
-                })?
-                .view()
-                .manifest()
-            }
-        };
-        let missing =
-            || Failure::new(Code::UNAVAILABLE, format!("this node does not hold manifest {hash}; its publisher does"));
-        let manifest = self.manifest(hash).ok_or_else(missing)?;
-        let key = self.shelf.key(&manifest.fields().publisher).ok_or_else(missing)?;
-        Ok(commands::ManifestReply {
-            manifest: Blob(manifest.as_bytes().to_vec()),
-            publisher_key: PublicKey::new(*key.as_bytes()),
-        })
-    }
-
-    fn keep_manifest(&mut self, entry: EntryId, bytes: &[u8], key: &[u8]) -> Result<EntryView, Failure> {
-        let refused = |error: &dyn std::fmt::Display| {
-            Failure::new(Code::INTERNAL, format!("the manifest that came is not the entry's, it was not kept: {error}"))
-        };
-        let id = inward(entry);
-        let card = self
-            .card(&id)
-            .ok_or_else(|| Failure::new(Code::UNAVAILABLE, format!("entry {id} has left the catalog")))?;
-        let manifest = SignedManifest::from_bytes(bytes).map_err(|error| refused(&error))?;
-        manifest.check_card(&card.view()).map_err(|error| refused(&error))?;
-        let key = PublicIdentity::from_slice(key).map_err(|error| refused(&error))?;
-        let manifest = manifest.verify(&key).map_err(|error| refused(&error))?;
-        self.commit(vec![Change::Manifest(*manifest.hash().as_bytes(), manifest.as_bytes().to_vec())])?;
-        self.list_for_search(id);
-        Ok(entries::full(&card.view(), self.identity.hash(), Some(&manifest)))
+    pub(super) fn publish(&mut self, now: Now, drafts: Vec<Prepared>) -> Result<Published, Failure> {
+        super::publishing::into_catalog(self, now, drafts)
     }
 }
+
+#[cfg(test)]
+mod tests;

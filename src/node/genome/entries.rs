@@ -95,7 +95,12 @@ pub(super) fn listed(card: &CardRef<'_>, own: IdentityHash, manifest: bool) -> C
     }
 }
 
-pub(super) fn hit(found: &search::Hit, card: &CardRef<'_>, manifest: Option<&SignedManifest>) -> Hit {
+pub(super) fn hit(
+    found: &search::Hit,
+    card: &CardRef<'_>,
+    own: IdentityHash,
+    manifest: Option<&SignedManifest>,
+) -> Hit {
     let fields = manifest.map(SignedManifest::fields);
     Hit {
         entry: outward(card.id()),
@@ -104,7 +109,7 @@ pub(super) fn hit(found: &search::Hit, card: &CardRef<'_>, manifest: Option<&Sig
         publisher: card.publisher(),
         score: f64::from(found.score),
         description: fields.map(|fields| snippet(&fields.description)).unwrap_or_default(),
-        held_by: manifest.is_none().then(|| holder(card.publisher())),
+        held_by: (manifest.is_none() && card.publisher() != own).then(|| holder(card.publisher())),
     }
 }
 

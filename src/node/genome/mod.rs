@@ -1,12 +1,14 @@
 //! The genome task: the one owner of catalog, search and what is stored of them. It runs on a thread of its own, because
 //! ranking, signatures and disk would make packets wait; the core and the handlers ask it over a channel.
 
+mod curator;
 mod embedding;
 mod entries;
 #[cfg(feature = "embeddings")]
 mod index;
-mod curator;
+mod lookup;
 mod publishing;
+mod references;
 mod searching;
 
 use std::path::PathBuf;
@@ -109,7 +111,8 @@ pub(super) fn start(parts: Parts) -> GenomeHandle {
     };
     let cancel = parts.cancel.clone();
     let tasks = parts.tasks.clone();
-    tasks.spawn_blocking(move || curator::Curator::new(parts).run(inbox));
+    let now = parts.clock.now();
+    tasks.spawn_blocking(move || curator::Curator::new(parts, now).run(inbox));
     let weak = requests.downgrade();
     drop(requests);
     tasks.spawn(async move {

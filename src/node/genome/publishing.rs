@@ -13,10 +13,11 @@ use wend_genome::catalog::Applied;
 use wend_genome::embed::{Embedder, embed_one};
 use wend_genome::entry::{EntryId, QuantisedVector, SpaceId};
 use wend_genome::publish::{Draft, Published as Signed, embedding_text, from_adapter_dir, open_jsonl};
+use wend_packet::time::Now;
 
 use super::GenomeHandle;
-use super::embedding::{Embedding, blocking};
 use super::curator::Curator;
+use super::embedding::{Embedding, blocking};
 use crate::control::{self, Progress};
 use crate::node::store::Change;
 
@@ -28,19 +29,19 @@ const REFUSALS: usize = 100;
 /// A draft that is ready to be signed.
 pub(crate) struct Prepared {
     /// What is published.
-    draft: Draft,
+    pub(super) draft: Draft,
     /// The vector of its text.
-    vector: Option<(SpaceId, QuantisedVector)>,
+    pub(super) vector: Option<(SpaceId, QuantisedVector)>,
 }
 
 /// What became of drafts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Published {
-    added: u32,
-    updated: u32,
-    unchanged: u32,
-    refused: Vec<commands::Refusal>,
-    entries: Vec<commands::PublishedEntry>,
+    pub(super) added: u32,
+    pub(super) updated: u32,
+    pub(super) unchanged: u32,
+    pub(super) refused: Vec<commands::Refusal>,
+    pub(super) entries: Vec<commands::PublishedEntry>,
 }
 
 /// What can be read one after the other.
@@ -202,8 +203,7 @@ fn embed(drafts: Vec<Draft>, embedding: &Embedding, shown: &Shown) -> Vec<Prepar
 }
 
 /// Signs drafts, stores them in one transaction, then takes them into the catalog.
-pub(super) fn into_catalog(curator: &mut Curator, drafts: Vec<Prepared>) -> Result<Published, Failure> {
-    let now = curator.clock.now();
+pub(super) fn into_catalog(curator: &mut Curator, now: Now, drafts: Vec<Prepared>) -> Result<Published, Failure> {
     let mut published = Published::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut signed: Vec<Signed> = Vec::new();
@@ -227,7 +227,7 @@ pub(super) fn into_catalog(curator: &mut Curator, drafts: Vec<Prepared>) -> Resu
         let sequence = before.as_ref().map_or(1, |before| before.sequence.saturating_add(1));
         let name = draft.name.clone();
         match draft.finish(&curator.identity, vector, sequence, now, now.unix.plus(curator.expiry)) {
-            Ok(entry) if before.as_ref().is_some_and(|before| before.is_same(curator, &entry)) => {
+            Ok(entry) if before.as_ref().is_some_and(|before| before.is_same(curator, now, &entry)) => {
                 published.unchanged += 1;
             }
             Ok(entry) => signed.push(entry),
@@ -244,8 +244,9 @@ pub(super) fn into_catalog(curator: &mut Curator, drafts: Vec<Prepared>) -> Resu
         changes.push(Change::Manifest(*manifest.hash().as_bytes(), manifest.as_bytes().to_vec()));
     }
     curator.commit(changes)?;
-    let mut gone = Vec::new();
+    let (mut gone, mut superseded) = (Vec::new(), Vec::new());
     for Signed { card, manifest } in &signed {
+        curator.count(&card.view());
         match curator.catalog.apply(now, card) {
             Applied::New { evicted } => {
                 published.added += 1;
@@ -253,13 +254,17 @@ pub(super) fn into_catalog(curator: &mut Curator, drafts: Vec<Prepared>) -> Resu
             }
             Applied::Newer { replaced } => {
                 published.updated += 1;
-                gone.push(replaced);
+                superseded.push(replaced);
             }
-            Applied::Duplicate | Applied::Stale => continue,
+            Applied::Duplicate => continue,
+            Applied::Stale => {
+                superseded.push(card.id());
+                continue;
+            }
             Applied::Refused(why) => {
                 let name = manifest.fields().name.clone();
                 published.refused.push(commands::Refusal { place: name, reason: why.to_string() });
-                gone.push(card.id());
+                superseded.push(card.id());
                 continue;
             }
         }
@@ -270,7 +275,8 @@ pub(super) fn into_catalog(curator: &mut Curator, drafts: Vec<Prepared>) -> Resu
             kind: manifest.fields().kind.to_string(),
         });
     }
-    curator.let_go(&gone);
+    curator.forget(&gone);
+    curator.forget_superseded(&superseded);
     curator.show();
     Ok(published)
 }
@@ -285,18 +291,18 @@ struct Before {
 impl Before {
     fn of(curator: &Curator, id: EntryId) -> Option<Self> {
         let card = curator.card(&id)?;
-        let name = curator.manifest(card.view().manifest()).map(|manifest| manifest.fields().name.clone());
+        let name = curator.manifest_of(&card.view()).map(|manifest| manifest.fields().name.clone());
         Some(Self { id, sequence: card.view().sequence(), name })
     }
 
     /// Whether publishing `entry` would change nothing but dates, while the card is good for half its time yet.
-    fn is_same(&self, curator: &Curator, entry: &Signed) -> bool {
+    fn is_same(&self, curator: &Curator, now: Now, entry: &Signed) -> bool {
         let Some(card) = curator.card(&self.id) else { return false };
-        let Some(old) = curator.manifest(card.view().manifest()) else { return false };
+        let Some(old) = curator.manifest_of(&card.view()) else { return false };
         let mut new = entry.manifest.fields().clone();
         new.created = old.fields().created;
         new.sequence = old.fields().sequence;
         let half = Duration::from_secs(curator.expiry.as_secs() / 2);
-        new == *old.fields() && card.view().expiry() > curator.clock.now().unix.plus(half)
+        new == *old.fields() && card.view().expiry() > now.unix.plus(half)
     }
 }

@@ -164,6 +164,12 @@ async fn show_entry(tools: Tools, show: Show) -> Result<ShowReply, Failure> {
     let id = entry.reply.entry;
     let holder = match &show.node {
         Some(node) => tools.other(node).await?,
+        None if entry.reply.own => {
+            let name = entry.reply.name;
+            let detail =
+                format!("{name} was published here, but its manifest is gone from this disk: publish it again");
+            return Err(Failure::new(Code::UNAVAILABLE, detail));
+        }
         // Whoever published it holds its manifest, and a node's destination follows from its identity.
         None => node_name().of(entry.reply.publisher),
     };
