@@ -183,16 +183,29 @@ async fn a_peer_that_does_not_read_holds_up_nobody_else() {
     server.stop().await;
 }
 
+/// A peer who has delivered a frame.
+async fn talking_peer(server: &mut Node, address: &str) -> (TcpStream, InterfaceHandle) {
+    let mut peer = TcpStream::connect(address).await.unwrap();
+    let handle = server.child().await;
+    peer.write_all(b"\x7ea frame of more than twenty bytes\x7e").await.unwrap();
+    server.frame().await;
+    (peer, handle)
+}
+
+async fn is_closed(peer: &mut TcpStream) -> bool {
+    let read = timeout(PATIENCE, peer.read(&mut [0; 1])).await.expect("closed at once");
+    matches!(read, Ok(0) | Err(_))
+}
+
 #[tokio::test]
 async fn the_sixty_fifth_peer_is_turned_away_and_a_place_that_is_left_can_be_taken() {
     let (mut server, address) = server("127.0.0.1:0").await;
     let mut peers = Vec::new();
     for _ in 0..64 {
-        peers.push((TcpStream::connect(&address).await.unwrap(), server.child().await));
+        peers.push(talking_peer(&mut server, &address).await);
     }
     let mut refused = TcpStream::connect(&address).await.unwrap();
-    let read = timeout(PATIENCE, refused.read(&mut [0; 1])).await.expect("closed at once");
-    assert!(matches!(read, Ok(0) | Err(_)));
+    assert!(is_closed(&mut refused).await);
     assert_eq!(server.handle.monitor.traffic().refused, 1);
     drop(peers.pop());
     server.down().await;
@@ -206,6 +219,22 @@ async fn the_sixty_fifth_peer_is_turned_away_and_a_place_that_is_left_can_be_tak
         }
     }
     assert!(accepted.is_some());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn peers_who_say_nothing_do_not_keep_others_out() {
+    let (mut server, address) = server("127.0.0.1:0").await;
+    let talking = talking_peer(&mut server, &address).await;
+    let mut silent = Vec::new();
+    for _ in 0..63 {
+        silent.push((TcpStream::connect(&address).await.unwrap(), server.child().await));
+    }
+    let newcomer = talking_peer(&mut server, &address).await;
+    assert!(is_closed(&mut silent[0].0).await);
+    let state = |handle: &InterfaceHandle| handle.monitor.status().state;
+    assert_eq!([&talking.1, &newcomer.1, &silent[1].1].map(state), [State::Up; 3]);
+    assert_eq!(server.handle.monitor.traffic().refused, 0);
     server.stop().await;
 }
 

@@ -17,6 +17,7 @@ use crate::port::Port;
 use crate::stream::Stream;
 
 mod client;
+mod places;
 mod server;
 
 pub use client::Client;

@@ -9,14 +9,15 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::places::{PLACES, Places, Refused};
 use super::{exchange, resolve};
 use crate::driver::{BoxFuture, Driver};
 use crate::error::DriverError;
 use crate::port::{DownReason, InterfaceHandle, Port};
 use crate::profile::ProfileOptions;
 
-/// Peers of one server. Each holds a task, a read buffer and at most one unfinished frame.
-const PEERS: usize = 64;
+/// Tasks of one server: those of its peers, and of peers whose end the core has not taken note of.
+const TASKS: usize = 2 * PLACES;
 /// Connections the system may hold ready to be accepted.
 const BACKLOG: u32 = 64;
 /// Wait after a connection could not be accepted, for instance for want of file descriptors.
@@ -33,13 +34,14 @@ pub struct Server {
     listener: Option<TcpListener>,
     /// The tasks of the accepted connections.
     peers: JoinSet<()>,
+    places: Places,
 }
 
 impl Server {
     /// On `listen`, as `address:port`. Of the addresses of a name, the first IPv4 address is taken, else the first.
     #[must_use]
     pub fn new(listen: impl Into<String>, options: ProfileOptions) -> Self {
-        Self { listen: listen.into(), options, listener: None, peers: JoinSet::new() }
+        Self { listen: listen.into(), options, listener: None, peers: JoinSet::new(), places: Places::default() }
     }
 
     /// Begins to listen before the server runs, so that a port that is taken is known at once. Returns the address,
@@ -91,18 +93,20 @@ impl Server {
         }
     }
 
-    /// Gives a connection its own task, or closes it at once when there are too many.
+    /// Gives a connection its own task, or closes it at once when there is no place for it.
     fn admit(&mut self, stream: TcpStream, address: SocketAddr, port: &Port) {
         while self.peers.try_join_next().is_some() {}
-        if self.peers.len() >= PEERS {
+        let room = if self.peers.len() < TASKS { self.places.make_room(address.ip()) } else { Err(Refused::Full) };
+        if let Err(reason) = room {
             port.counters().refused();
-            tracing::debug!(iface = port.name(), %address, "connection refused: too many");
+            tracing::debug!(iface = port.name(), %address, ?reason, "connection refused");
             return;
         }
         let Ok((child, handle)) = port.child(&address.to_string()) else {
             port.counters().refused();
             return;
         };
+        self.places.take(address.ip(), handle.monitor.clone(), child.stop().clone());
         self.peers.spawn(serve(stream, address, self.options, child, handle, port.id()));
     }
 }
@@ -116,7 +120,13 @@ async fn serve(
     handle: InterfaceHandle,
     parent: wend_packet::stack::InterfaceId,
 ) {
-    if port.introduce(parent, handle).await.is_err() {
+    // However this ends, the place is free then.
+    let _place = port.stop().clone().drop_guard();
+    let introduced = tokio::select! {
+        () = port.stopped() => return,
+        introduced = port.introduce(parent, handle) => introduced,
+    };
+    if introduced.is_err() {
         return;
     }
     let reason = match exchange(stream, address.to_string(), options.tcp(), &mut port).await {
