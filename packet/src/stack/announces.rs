@@ -17,7 +17,7 @@ use super::inbound::Arrived;
 use super::path::{Offer, PathEntry};
 use super::{DropReason, Event, InterfaceId, Output, PathRecord, Stack, TimerKey};
 use crate::announce::{AnnounceRef, InvalidAnnounce};
-use crate::hash::{DestinationHash, IdentityHash};
+use crate::hash::IdentityHash;
 use crate::identity::{PublicIdentity, RATCHET_LEN};
 use crate::job::AnnounceKey;
 use crate::time::{Now, UnixTime};
@@ -82,7 +82,7 @@ impl Stack {
         if self.is_stale(now, arrived, &announce) {
             return self.drop_frame(arrived.on, DropReason::AnnounceStale);
         }
-        if !self.admission.push(key, arrived.on, frame) {
+        if !self.admission.push(now.mono, key, arrived.on, frame) {
             self.drop_frame(arrived.on, DropReason::AdmissionFull);
         }
     }
@@ -219,13 +219,5 @@ impl Stack {
         if let Some(valid) = Valid::new(InterfaceId(u32::MAX), &frame) {
             self.update_known(&valid);
         }
-    }
-
-    /// The destinations of an identity that were heard of.
-    pub fn destinations_of(&self, identity: IdentityHash) -> impl Iterator<Item = DestinationHash> {
-        self.known
-            .iter()
-            .filter(move |(_, known)| known.identity.hash() == identity)
-            .map(|(destination, _)| *destination)
     }
 }

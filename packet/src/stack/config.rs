@@ -10,9 +10,9 @@ use crate::proof::ProofForm;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Footprint {
-    /// A router or a single-board computer: about 2 MB with every table full, and 0.3 MB for each interface's queue.
+    /// A router or a single-board computer: about 2 MB with every table full, and at most 0.8 MB for each interface's queue.
     Tiny,
-    /// A laptop: about 15 MB with every table full, and 0.6 MB for each interface's queue. Empty tables take nothing.
+    /// A laptop: about 15 MB with every table full. Empty tables take nothing.
     #[default]
     Standard,
     /// A transport node that carries others' traffic all day: about 250 MB with every table full.
@@ -32,9 +32,12 @@ pub struct Capacities {
     pub responses: usize,
     /// Ways back for proofs. The oldest leaves.
     pub reverse: usize,
-    /// Links carried for others. The one used longest ago leaves.
+    /// Links carried for others. The one used longest ago leaves. A quarter as many more may wait for their proof; of those,
+    /// the one that would go first on the interface that asked most leaves.
     pub relays: usize,
-    /// Links of this node. A further one is refused.
+    /// Links of this node, a quarter of them kept for those it opens itself. When others have opened all the rest, the oldest
+    /// that is not established leaves, then the oldest whose initiator has not identified, on the interface that has most of
+    /// them; when all have, a further one is refused.
     pub links: usize,
     /// Path requests of each kind: in flight, waiting for discovery, made by this node. The oldest leaves.
     pub path_requests: usize,
@@ -51,6 +54,8 @@ pub struct Capacities {
     pub held: usize,
     /// Frames waiting in one interface's queue, for each class.
     pub queue: usize,
+    /// Bytes in them, for each class.
+    pub queue_bytes: usize,
 }
 
 impl Capacities {
@@ -72,6 +77,7 @@ impl Capacities {
                 admission: 32,
                 held: 64,
                 queue: 128,
+                queue_bytes: 1 << 18,
             },
             Footprint::Standard => Self {
                 known: 4096,
@@ -88,6 +94,7 @@ impl Capacities {
                 admission: 256,
                 held: 256,
                 queue: 256,
+                queue_bytes: 1 << 21,
             },
             Footprint::Hub => Self {
                 known: 65536,
@@ -104,6 +111,7 @@ impl Capacities {
                 admission: 1024,
                 held: 256,
                 queue: 512,
+                queue_bytes: 1 << 23,
             },
         }
     }

@@ -30,50 +30,83 @@ pub(super) enum Queued {
     Refused,
 }
 
+/// How much of one class may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+}
+
+/// The frames of one class.
+#[derive(Debug, Default)]
+struct Line {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Line {
+    /// A single frame always has room, however long it is.
+    fn fits(&self, frame: &Bytes, room: Room) -> bool {
+        let bytes = self.bytes.saturating_add(frame.len());
+        self.frames.is_empty() || (self.frames.len() < room.frames && bytes <= room.bytes)
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        self.bytes = self.bytes.saturating_add(frame.len());
+        self.frames.push_back(frame);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(frame.len());
+        Some(frame)
+    }
+}
+
 /// The queue of one interface, bounded for each class.
 #[derive(Debug)]
 pub(super) struct Egress {
-    link: VecDeque<Bytes>,
-    data: VecDeque<Bytes>,
-    path_request: VecDeque<Bytes>,
-    announce: VecDeque<Bytes>,
-    capacity: usize,
+    link: Line,
+    data: Line,
+    path_request: Line,
+    announce: Line,
+    room: Room,
 }
 
 impl Egress {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(room: Room) -> Self {
         Self {
-            link: VecDeque::new(),
-            data: VecDeque::new(),
-            path_request: VecDeque::new(),
-            announce: VecDeque::new(),
-            capacity,
+            link: Line::default(),
+            data: Line::default(),
+            path_request: Line::default(),
+            announce: Line::default(),
+            room,
         }
     }
 
-    fn len(&self) -> usize {
-        self.link.len() + self.data.len() + self.path_request.len() + self.announce.len()
+    fn is_empty(&self) -> bool {
+        [&self.link, &self.data, &self.path_request, &self.announce].iter().all(|line| line.frames.is_empty())
     }
 
     /// Traffic that someone retries keeps its order, so the newest is refused when there is no room; of what only informs,
     /// the newest is worth most.
     pub(super) fn push(&mut self, class: Class, frame: Bytes) -> Queued {
-        let empty = self.len() == 0;
-        let (queue, newest_wins) = match class {
+        let first = self.is_empty();
+        let (line, newest_wins) = match class {
             Class::Link => (&mut self.link, false),
             Class::Data => (&mut self.data, false),
             Class::PathRequest => (&mut self.path_request, true),
             Class::Announce => (&mut self.announce, true),
         };
-        let full = queue.len() >= self.capacity;
+        let full = !line.fits(&frame, self.room);
         if full && !newest_wins {
             return Queued::Refused;
         }
-        if full {
-            queue.pop_front();
+        while !line.fits(&frame, self.room) {
+            line.pop();
         }
-        queue.push_back(frame);
-        match (empty, full) {
+        line.push(frame);
+        match (first, full) {
             (true, _) => Queued::First,
             (false, true) => Queued::InPlaceOfOldest,
             (false, false) => Queued::Behind,
@@ -81,8 +114,17 @@ impl Egress {
     }
 
     pub(super) fn pop(&mut self) -> Option<Bytes> {
-        let queues = [&mut self.link, &mut self.data, &mut self.path_request, &mut self.announce];
-        queues.into_iter().find_map(VecDeque::pop_front)
+        let lines = [&mut self.link, &mut self.data, &mut self.path_request, &mut self.announce];
+        lines.into_iter().find_map(Line::pop)
+    }
+}
+
+#[cfg(test)]
+impl Egress {
+    /// Frames and bytes that wait, of all classes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let lines = [&self.link, &self.data, &self.path_request, &self.announce];
+        lines.iter().fold((0, 0), |(frames, bytes), line| (frames + line.frames.len(), bytes + line.bytes))
     }
 }
 
@@ -90,9 +132,13 @@ impl Egress {
 mod tests {
     use super::*;
 
+    fn room(frames: usize) -> Room {
+        Room { frames, bytes: 100 }
+    }
+
     #[test]
     fn the_most_urgent_class_leaves_first_and_order_holds_within_a_class() {
-        let mut egress = Egress::new(8);
+        let mut egress = Egress::new(room(8));
         assert_eq!(egress.push(Class::Announce, Bytes::from_static(b"announce")), Queued::First);
         for frame in [&b"one"[..], b"two"] {
             assert_eq!(egress.push(Class::Link, Bytes::from_static(frame)), Queued::Behind);
@@ -104,12 +150,25 @@ mod tests {
 
     #[test]
     fn a_full_class_refuses_traffic_but_prefers_news() {
-        let mut egress = Egress::new(1);
+        let mut egress = Egress::new(room(1));
         egress.push(Class::Link, Bytes::from_static(b"kept"));
         assert_eq!(egress.push(Class::Link, Bytes::from_static(b"late")), Queued::Refused);
         egress.push(Class::Announce, Bytes::from_static(b"old"));
         assert_eq!(egress.push(Class::Announce, Bytes::from_static(b"new")), Queued::InPlaceOfOldest);
         assert_eq!(egress.pop().as_deref(), Some(&b"kept"[..]));
         assert_eq!(egress.pop().as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn long_frames_fill_a_class_by_their_bytes() {
+        let mut egress = Egress::new(room(8));
+        let long = || Bytes::from_static(&[0; 60]);
+        assert_eq!(egress.push(Class::Data, long()), Queued::First);
+        assert_eq!(egress.push(Class::Data, long()), Queued::Refused);
+        assert_eq!(egress.push(Class::Data, Bytes::from_static(&[0; 40])), Queued::Behind);
+        assert_eq!(egress.push(Class::Link, Bytes::from_static(&[0; 200])), Queued::Behind, "alone it always fits");
+        egress.push(Class::Announce, long());
+        assert_eq!(egress.push(Class::Announce, long()), Queued::InPlaceOfOldest);
+        assert_eq!(egress.waiting(), (4, 360));
     }
 }

@@ -91,7 +91,7 @@ impl Stack {
             // heard may be one on its way to somebody else.
             let link = LinkId::from(packet.destination());
             let is_link_proof = kind == PacketKind::Proof && packet.context() == Context::LINK_REQUEST_PROOF;
-            match (self.relays.contains_key(&link), is_link_proof) {
+            match (self.relays.contains(&link), is_link_proof) {
                 (true, true) => return self.relay_proof(now, arrived),
                 (true, false) => return self.relay_traffic(now, arrived),
                 (false, true) => return self.receive_link_proof(now, arrived),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::burst::{ANNOUNCE_BURST_HZ, Burst, Ending, PATH_REQUEST_BURST_HZ};
-use super::egress::Egress;
-use super::{InterfaceProfile, Mode};
+use super::egress::{Egress, Room};
+use super::{InterfaceId, InterfaceProfile, Mode};
 use crate::hash::DestinationHash;
 use crate::time::Instant;
 use crate::wire::MTU;
@@ -39,11 +39,11 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    pub(super) fn new(profile: InterfaceProfile, now: Instant, queue: usize) -> Self {
+    pub(super) fn new(profile: InterfaceProfile, now: Instant, room: Room) -> Self {
         Self {
             profile,
             up_since: now,
-            egress: Egress::new(queue),
+            egress: Egress::new(room),
             announces: Burst::new(ANNOUNCE_BURST_HZ, Ending::AtOnce),
             path_requests: Burst::new(PATH_REQUEST_BURST_HZ, Ending::AfterCooldown),
             held: BTreeMap::new(),
@@ -53,12 +53,17 @@ impl Interface {
 
     /// Longest frame accepted: an undefined hardware MTU counts as 500. docs/protocol/1-core.md, section 3.5.
     pub(super) fn frame_max(&self) -> usize {
-        self.profile.hw_mtu.unwrap_or(MTU).saturating_add(self.profile.access_code_len)
+        self.mtu().saturating_add(self.profile.access_code_len)
+    }
+
+    /// Longest frame sent: an undefined hardware MTU counts as 500 here too.
+    pub(super) fn mtu(&self) -> usize {
+        self.profile.hw_mtu.unwrap_or(MTU)
     }
 
     /// The MTU links may use here: the medium's where it is fixed or negotiated, else 500.
     pub(super) fn link_mtu(&self) -> usize {
-        if self.profile.negotiates_mtu { self.profile.hw_mtu.unwrap_or(MTU) } else { MTU }
+        if self.profile.negotiates_mtu { self.mtu() } else { MTU }
     }
 
     /// Time one frame of 500 bytes takes.
@@ -66,6 +71,16 @@ impl Interface {
         let bits = u64::try_from(MTU * 8).unwrap_or(u64::MAX);
         Duration::from_micros(bits.saturating_mul(1_000_000) / self.profile.bitrate_bps.max(1))
     }
+}
+
+/// The interface that most of these are about. Where strangers fill a table, it is the one that gives way: a flood on one
+/// interface then takes nothing from the others.
+pub(super) fn busiest(of: impl Iterator<Item = InterfaceId>) -> Option<InterfaceId> {
+    let mut counts = BTreeMap::<InterfaceId, usize>::new();
+    for on in of {
+        *counts.entry(on).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(on, _)| on)
 }
 
 impl Mode {

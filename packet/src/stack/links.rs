@@ -1,28 +1,58 @@
 //! Links of this node: which packets they get, where theirs go. docs/protocol/2-link.md, sections 1, 2 and 6.
 
+mod link_ref;
+mod room;
+
 use core::time::Duration;
+
+pub use link_ref::LinkRef;
 
 use super::egress::Class;
 use super::inbound::Arrived;
+use super::path::{PathEntry, Way};
 use super::path_requests::REQUEST_INTERVAL_MIN;
 use super::{DropReason, Event, InterfaceId, LinkCloseReason, Role, SendError, Stack, TimerKey};
-use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId};
-use crate::identity::{Identity, PublicIdentity};
-use crate::link::{Initiate, Link, LinkError, LinkEvent, LinkJobResult, LinkState, RequestOptions, Signalling};
-use crate::time::Now;
+use crate::hash::{DestinationHash, LinkId};
+use crate::link::{
+    Initiate, Link, LinkEvent, LinkJob, LinkJobResult, LinkOptions, LinkState, Refused, Signalling, link_id,
+};
+use crate::time::{Instant, Now};
 use crate::wire::{MTU, PacketRef};
 
 /// A link is called for its deadlines this often at most.
 const LINK_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// Length of a link proof without signalling: signature and key.
+const LINK_PROOF_LEN: usize = 96;
+/// How long a link may take that was asked for without knowing a path. The rule for known paths would wait for the 128 hops
+/// that stand for an unknown distance.
+const PATHLESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A link and where it lives.
 #[derive(Debug)]
 pub(super) struct LinkSlot {
     link: Link,
+    opened: Instant,
     /// The interface it is bound to; an initiator's has none until the proof came.
     on: Option<InterfaceId>,
+    /// The path the request of an initiator's link took, when there was one.
+    way: Option<Way>,
     /// Whether the expected hop count was corrected once already.
     rebalanced: bool,
+    /// A job that waits to be taken.
+    job: Option<LinkJob>,
+    jobs_running: usize,
+}
+
+impl LinkSlot {
+    fn new(link: Link, now: Now) -> Self {
+        Self { link, opened: now.mono, on: None, way: None, rebalanced: false, job: None, jobs_running: 0 }
+    }
+
+    /// When a link that is not established is given up here, whatever it says itself.
+    fn patience(&self) -> Option<Instant> {
+        let pathless = self.link.state() == LinkState::Pending && self.way.is_none();
+        pathless.then(|| self.opened + PATHLESS_TIMEOUT)
+    }
 }
 
 impl Stack {
@@ -32,11 +62,11 @@ impl Stack {
     /// When the destination's key is unknown or this node keeps no more links.
     pub fn open_link(&mut self, now: Now, to: DestinationHash) -> Result<LinkId, SendError> {
         let peer = *self.identity_of(to).ok_or(SendError::UnknownDestination(to))?;
-        let max = self.config.capacities.links;
-        if self.links.len() >= max {
-            return Err(SendError::TooManyLinks { max });
+        if !self.has_room_for_own_link() {
+            return Err(SendError::TooManyLinks { max: self.config.capacities.links });
         }
-        let interface = self.route(to).and_then(|path| self.interfaces.get(&path.on));
+        let way = self.route(to).map(PathEntry::way);
+        let interface = way.and_then(|way| self.interfaces.get(&way.on));
         let path = Initiate {
             mtu: interface.map_or(MTU, super::Interface::link_mtu),
             hops: self.hops_to(to),
@@ -44,7 +74,7 @@ impl Stack {
         };
         let (link, request) = Link::initiate(now, &mut *self.rng, to, &peer, path);
         let id = link.id();
-        self.links.insert(id, LinkSlot { link, on: None, rebalanced: false });
+        self.links.insert(id, LinkSlot { way, ..LinkSlot::new(link, now) });
         self.known.refresh(&to);
         self.send_own(now, request, Class::Link);
         self.drive_link(now, id);
@@ -68,9 +98,14 @@ impl Stack {
         if !local.destination.accepts_links {
             return self.drop_frame(arrived.on, DropReason::LinkRefused);
         }
-        if self.links.len() >= self.config.capacities.links {
-            return self.drop_frame(arrived.on, DropReason::LinksFull);
+        // The duplicate filter does not stop a copy with other signalling, and it must not replace what stands.
+        let id = link_id(&arrived.packet);
+        if self.links.contains_key(&id) || self.relays.contains(&id) {
+            return self.drop_frame(arrived.on, DropReason::LinkExists);
         }
+        let Ok(leaves) = self.room_for_responder() else {
+            return self.drop_frame(arrived.on, DropReason::LinksFull);
+        };
         let limit = self.interfaces.get(&arrived.on).map_or(MTU, super::Interface::link_mtu);
         let accepted = with_clamped_mtu(&arrived.packet, limit, |request| {
             Link::accept(now, &mut *self.rng, &local.destination.identity, request, arrived.hops)
@@ -81,8 +116,11 @@ impl Stack {
         for path in &local.destination.request_paths {
             link.register_path(path);
         }
-        let id = link.id();
-        self.links.insert(id, LinkSlot { link, on: Some(arrived.on), rebalanced: false });
+        link.set_options(LinkOptions { proofs: local.destination.proofs, ..LinkOptions::default() });
+        if let Some(leaves) = leaves {
+            self.give_up_link(now, leaves);
+        }
+        self.links.insert(id, LinkSlot { on: Some(arrived.on), ..LinkSlot::new(link, now) });
         let frame = self.with_own_hops(proof).encode();
         self.transmit(arrived.on, Class::Link, frame);
         self.drive_link(now, id);
@@ -91,28 +129,40 @@ impl Stack {
     /// The answer to a link request of this node. docs/protocol/2-link.md, section 2.6.
     pub(super) fn receive_link_proof(&mut self, now: Now, arrived: &Arrived<'_>) {
         let id = LinkId::from(arrived.packet.destination());
-        let Some(slot) = self.links.get_mut(&id).filter(|slot| slot.link.role() == Role::Initiator) else {
+        let waits = |slot: &&mut LinkSlot| slot.link.state() == LinkState::Pending;
+        let Some(slot) = self.links.get_mut(&id).filter(waits) else {
             return self.drop_frame(arrived.on, DropReason::NotAddressed);
         };
-        if slot.link.state() != LinkState::Pending {
-            return self.drop_frame(arrived.on, DropReason::NotAddressed);
-        }
-        if !slot.link.verify_proof(&arrived.packet) {
+        // The link checks the signature itself. It is checked here as well only before something happens that the link
+        // leaves to us.
+        let (answer, fits) = (Answer::to(slot.link.mtu(), &arrived.packet), arrived.hops == slot.link.expected_hops());
+        let as_expected = fits && answer == Answer::AsAsked;
+        if !as_expected && !slot.link.verify_proof(&arrived.packet) {
             return self.drop_frame(arrived.on, DropReason::LinkProofInvalid);
         }
-        if arrived.hops != slot.link.expected_hops() && !slot.rebalanced {
+        if !fits && !slot.rebalanced {
             slot.rebalanced = true;
             slot.link.set_expected_hops(arrived.hops);
-            if let Some(path) = self.paths.get_mut(&slot.link.destination()) {
-                path.hops = arrived.hops;
+            let to = slot.link.destination();
+            if let (Some(way), Some(path)) = (slot.way, self.paths.get_mut(&to)) {
+                path.correct_hops(to, way, arrived.on, arrived.hops);
             }
         }
         if arrived.hops != slot.link.expected_hops() {
             return self.drop_frame(arrived.on, DropReason::LinkHops);
         }
         slot.on = Some(arrived.on);
+        if answer == Answer::LargerMtu {
+            slot.link.abandon(LinkCloseReason::Violation);
+        } else {
+            slot.link.handle_packet(now, &mut *self.rng, &arrived.packet);
+        }
+        if slot.link.state() == LinkState::Pending {
+            slot.on = None;
+            return self.drop_frame(arrived.on, DropReason::LinkProofInvalid);
+        }
         self.remember(arrived);
-        self.hand_to_link(now, id, &arrived.packet);
+        self.drive_link(now, id);
     }
 
     /// Anything else for a link of this node.
@@ -136,6 +186,7 @@ impl Stack {
 
     pub(super) fn link_job_done(&mut self, now: Now, id: LinkId, result: LinkJobResult) {
         if let Some(slot) = self.links.get_mut(&id) {
+            slot.jobs_running = slot.jobs_running.saturating_sub(1);
             slot.link.handle_job(now, &mut *self.rng, result);
             self.drive_link(now, id);
         }
@@ -143,16 +194,21 @@ impl Stack {
 
     pub(super) fn link_timeout(&mut self, now: Now, id: LinkId) {
         if let Some(slot) = self.links.get_mut(&id) {
-            slot.link.handle_timeout(now, &mut *self.rng);
+            match slot.patience() {
+                Some(end) if now.mono >= end => slot.link.abandon(LinkCloseReason::Timeout),
+                _ => slot.link.handle_timeout(now, &mut *self.rng),
+            }
             self.drive_link(now, id);
         }
     }
 
-    /// Links bound to an interface that went down are over.
+    /// Links bound to an interface that went down are over, and so are those whose request left on it.
     pub(super) fn abandon_links(&mut self, now: Now, on: InterfaceId) {
-        let bound: Vec<_> = self.links.iter().filter(|(_, slot)| slot.on == Some(on)).map(|(id, _)| *id).collect();
-        for id in bound {
+        let led = |slot: &LinkSlot| slot.on.or(slot.way.map(|way| way.on)) == Some(on);
+        let lost: Vec<_> = self.links.iter().filter(|(_, slot)| led(slot)).map(|(id, _)| *id).collect();
+        for id in lost {
             if let Some(slot) = self.links.get_mut(&id) {
+                slot.on = Some(on);
                 slot.link.abandon(LinkCloseReason::InterfaceDown);
                 self.drive_link(now, id);
             }
@@ -175,11 +231,9 @@ impl Stack {
         while let Some(packet) = slot.link.poll_packet() {
             frames.push(packet);
         }
-        while let Some(job) = slot.link.poll_job() {
-            self.link_jobs.push_back((id, job));
-        }
-        let (closed, deadline) = (slot.link.state() == LinkState::Closed, slot.link.poll_timeout());
-        let (to, role) = (slot.link.destination(), slot.link.role());
+        let closed = slot.link.state() == LinkState::Closed;
+        let deadline = slot.link.poll_timeout().into_iter().chain(slot.patience()).min();
+        let (to, role, way) = (slot.link.destination(), slot.link.role(), slot.way);
         match deadline.filter(|_| !closed) {
             // Never at once: a link that keeps wanting to be called must not keep the stack from everything else.
             Some(at) => self.timers.set(TimerKey::Link(id), at.max(now.mono + LINK_TIMEOUT_MIN)),
@@ -194,23 +248,58 @@ impl Stack {
         for event in events {
             self.event(link_event(id, to, role, event));
         }
-        if closed {
-            self.links.remove(&id);
-            self.link_jobs.retain(|(link, _)| *link != id);
-            let never_up = on.is_none() && role == Role::Initiator;
-            if never_up && !self.config.transport_enabled {
-                self.path_failed(now, to);
-            }
+        if !closed {
+            return self.queue_link_job(id);
+        }
+        self.links.remove(&id);
+        self.link_jobs.retain(|link| *link != id);
+        if on.is_none() && role == Role::Initiator {
+            self.path_failed(now, to, way);
         }
     }
 
-    /// A link did not come about on a node that carries nothing: the path may have moved.
-    /// docs/protocol/2-link.md, section 2.9.
-    fn path_failed(&mut self, now: Now, to: DestinationHash) {
-        self.drop_path(to);
+    /// A link of this node did not come about: the path it took may have moved. One that was learned since is left alone.
+    /// docs/protocol/2-link.md, section 2.9, and for a transport node docs/protocol/1-core.md, section 5.5.
+    fn path_failed(&mut self, now: Now, to: DestinationHash, way: Option<Way>) {
+        if self.paths.get(&to).is_some_and(|path| Some(path.way()) != way) {
+            return;
+        }
         let lately = self.requested_since(now, to).is_some_and(|at| now.mono <= at + REQUEST_INTERVAL_MIN);
-        if !lately {
-            self.request_path(now, to);
+        if !self.config.transport_enabled {
+            self.drop_path(to);
+        } else if let Some(path) = self.paths.get_mut(&to) {
+            path.unresponsive = true;
+        }
+        match (lately, self.config.transport_enabled) {
+            (true, _) => {}
+            (false, true) => self.queue_request(now, to, None),
+            (false, false) => self.request_path(now, to),
+        }
+    }
+}
+
+/// What a link proof says to what was asked for, before its signature is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    AsAsked,
+    /// Frames that this end's interface may not carry.
+    LargerMtu,
+    /// Keys of another kind.
+    OtherMode,
+}
+
+impl Answer {
+    /// Every medium carries 500, and a proof may answer with it where the request lost its signalling on the way.
+    fn to(asked_mtu: usize, proof: &PacketRef<'_>) -> Self {
+        let Some((_, signalling)) = proof.data().split_at_checked(LINK_PROOF_LEN) else { return Self::AsAsked };
+        if signalling.first().is_some_and(|high| high >> 5 != Signalling::AES_256_CBC) {
+            return Self::OtherMode;
+        }
+        match signalling {
+            [high, middle, low] if Signalling::decode([*high, *middle, *low]).link_mtu() > asked_mtu.max(MTU) => {
+                Self::LargerMtu
+            }
+            _ => Self::AsAsked,
         }
     }
 }
@@ -219,8 +308,8 @@ impl Stack {
 fn with_clamped_mtu<T>(
     request: &PacketRef<'_>,
     limit: usize,
-    then: impl FnOnce(&PacketRef<'_>) -> Result<T, crate::link::Refused>,
-) -> Result<T, crate::link::Refused> {
+    then: impl FnOnce(&PacketRef<'_>) -> Result<T, Refused>,
+) -> Result<T, Refused> {
     if let Some((rest, signalling)) = request.frame().split_last_chunk::<{ Signalling::LEN }>()
         && request.data().len() == 64 + Signalling::LEN
         && let Some(lower) = Signalling::decode(*signalling).clamp(limit)?
@@ -246,115 +335,5 @@ fn link_event(link: LinkId, destination: DestinationHash, role: Role, event: Lin
         LinkEvent::Delivered { packet, rtt } => Event::Delivered { packet, rtt },
         LinkEvent::Undelivered { packet } => Event::Undelivered { packet },
         LinkEvent::Resource { resource, outcome } => Event::LinkResource { link, resource, outcome },
-    }
-}
-
-/// A link of a [`Stack`], borrowed to be used.
-#[derive(Debug)]
-pub struct LinkRef<'a> {
-    stack: &'a mut Stack,
-    now: Now,
-    id: LinkId,
-}
-
-impl LinkRef<'_> {
-    fn call<T>(
-        &mut self,
-        call: impl FnOnce(&mut Link, Now, &mut dyn rand_core::CryptoRng) -> Result<T, LinkError>,
-    ) -> Result<T, LinkError> {
-        let slot = self.stack.links.get_mut(&self.id).ok_or(LinkError::NotActive)?;
-        let result = call(&mut slot.link, self.now, &mut *self.stack.rng);
-        self.stack.drive_link(self.now, self.id);
-        result
-    }
-
-    fn view(&self) -> Option<&Link> {
-        self.stack.links.get(&self.id).map(|slot| &slot.link)
-    }
-
-    /// Its address.
-    pub fn id(&self) -> LinkId {
-        self.id
-    }
-
-    /// Where it is in its life.
-    pub fn state(&self) -> LinkState {
-        self.view().map_or(LinkState::Closed, Link::state)
-    }
-
-    /// Which end this node is; `None` once it is closed.
-    pub fn role(&self) -> Option<Role> {
-        self.view().map(Link::role)
-    }
-
-    /// Largest payload of one packet, in bytes.
-    pub fn mdu(&self) -> usize {
-        self.view().map_or(0, Link::mdu)
-    }
-
-    /// Largest frame, in bytes.
-    pub fn mtu(&self) -> usize {
-        self.view().map_or(0, Link::mtu)
-    }
-
-    /// Round trip, once measured.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.view().and_then(Link::rtt)
-    }
-
-    /// The destination it leads to (initiator) or belongs to (responder).
-    pub fn destination(&self) -> Option<DestinationHash> {
-        self.view().map(Link::destination)
-    }
-
-    /// Who is at the other end, when that is known.
-    pub fn remote_identity(&self) -> Option<&PublicIdentity> {
-        self.view().and_then(Link::remote_identity)
-    }
-
-    /// Hops the proof of this link took.
-    pub fn expected_hops(&self) -> u8 {
-        self.view().map_or(super::HOPS_UNKNOWN, Link::expected_hops)
-    }
-
-    /// Says to the responder who this node is.
-    ///
-    /// # Errors
-    /// When the link is not active.
-    pub fn identify(&mut self, identity: &Identity) -> Result<(), LinkError> {
-        self.call(|link, now, rng| link.identify(now, rng, identity))
-    }
-
-    /// Asks for `path` with one MessagePack value. [`Event::Responded`] names the returned id later.
-    ///
-    /// # Errors
-    /// When the link is not active, has no room, or the body cannot be sent.
-    pub fn request(&mut self, path: &str, body: &[u8], options: RequestOptions) -> Result<RequestId, LinkError> {
-        self.call(|link, now, rng| link.request(now, rng, path, body, options))
-    }
-
-    /// Answers a request with one MessagePack value.
-    ///
-    /// # Errors
-    /// When the link is not active, has no room, or nobody waits for this answer.
-    pub fn respond(&mut self, request: RequestId, body: &[u8]) -> Result<(), LinkError> {
-        self.call(|link, now, rng| link.respond(now, rng, request, body))
-    }
-
-    /// Sends data in one packet, at most [`LinkRef::mdu`] bytes.
-    ///
-    /// # Errors
-    /// When the link is not active or the payload too long.
-    pub fn send(&mut self, payload: &[u8]) -> Result<PacketHash, LinkError> {
-        self.call(|link, now, rng| link.send(now, rng, payload))
-    }
-
-    /// Closes the link. [`Event::LinkDown`] follows.
-    pub fn close(mut self) {
-        let closed = self.call(|link, now, rng| {
-            link.close(now, rng);
-            Ok(())
-        });
-        debug_assert!(closed.is_ok() || self.view().is_none());
     }
 }

@@ -8,19 +8,10 @@ use super::{DropReason, Event, Stack};
 use crate::destination::DestinationName;
 use crate::hash::DestinationHash;
 use crate::identity::Identity;
+use crate::link::ProofStrategy;
 use crate::proof::prove;
 use crate::time::Instant;
 use crate::wire::Packet;
-
-/// Which received packets are proved to their sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProofStrategy {
-    /// None.
-    #[default]
-    None,
-    /// All.
-    All,
-}
 
 /// A SINGLE destination of this node.
 #[derive(Debug, Clone)]
@@ -31,7 +22,7 @@ pub struct Destination {
     pub name: DestinationName,
     /// Whether links to it are accepted.
     pub accepts_links: bool,
-    /// Which packets are proved.
+    /// Which packets are proved, those on its links included.
     pub proofs: ProofStrategy,
     /// Paths of requests that are taken on its links. Every request for one of them becomes an
     /// [`Event::Requested`]; who may ask what is for the application to decide. Other paths are met with silence.

@@ -25,7 +25,7 @@ mod stats;
 mod tests;
 
 use core::fmt;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::CryptoRng;
 
@@ -44,7 +44,7 @@ pub use io::{
     Transmit,
 };
 pub use links::LinkRef;
-pub use local::{Destination, ProofStrategy, RegisterError};
+pub use local::{Destination, RegisterError};
 pub use path::{Path, RANDOM_HASHES_MAX};
 pub use path_requests::{
     BITRATE_MIN, DISCOVERY_TIMEOUT, IN_FLIGHT_LIFETIME, QUEUED_REQUEST_INTERVAL, QUEUED_REQUESTS_MAX,
@@ -57,7 +57,7 @@ pub use sending::SendError;
 pub use stats::{DropReason, InterfaceStats, Stats};
 
 use announces::{Admission, Known, Rebroadcast};
-use egress::{Class, Queued};
+use egress::{Class, Queued, Room};
 use forward::Reverse;
 use interface::Interface;
 use links::LinkSlot;
@@ -65,20 +65,23 @@ use local::Local;
 use path::PathEntry;
 use path_requests::{QueuedRequest, Waiting};
 use receipts::Receipt;
-use relay::Relay;
+use relay::Relays;
 use seen::Seen;
 
 use crate::bounded::Bounded;
 use crate::hash::{DestinationHash, IdentityHash, LinkId};
 use crate::identity::PublicIdentity;
 use crate::job::{Job, Outcome, Work};
-use crate::link::LinkJob;
+pub use crate::link::ProofStrategy;
 use crate::time::{Instant, Now, UnixTime};
 use crate::timers::Timers;
 
 /// How long after an interface went down its paths and ways back are kept, in case it returns.
 /// docs/protocol/1-core.md, section 5.12.
 pub const INTERFACE_LINGER: core::time::Duration = core::time::Duration::from_secs(5);
+
+/// Time between two looks for what led over interfaces that are gone.
+const INTERFACES_GONE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 
 /// What has a deadline. At one instant they come in this order: a path response goes out before the rebroadcast that
 /// waited for it.
@@ -91,7 +94,7 @@ enum TimerKey {
     Relay(LinkId),
     Link(LinkId),
     Ingress(InterfaceId),
-    InterfaceGone(InterfaceId),
+    InterfacesGone,
     QueuedRequest,
 }
 
@@ -112,6 +115,8 @@ pub struct Stack {
     path_request_destination: DestinationHash,
     rng: Box<dyn CryptoRng + Send>,
     interfaces: BTreeMap<InterfaceId, Interface>,
+    /// Interfaces that went down, and when nothing is kept for their return any more.
+    lingering: BTreeMap<InterfaceId, Instant>,
     locals: BTreeMap<DestinationHash, Local>,
     known: Bounded<DestinationHash, Known>,
     paths: Bounded<DestinationHash, PathEntry>,
@@ -120,9 +125,12 @@ pub struct Stack {
     rebroadcasts: Bounded<DestinationHash, Rebroadcast>,
     responses: BTreeMap<(DestinationHash, InterfaceId), Instant>,
     reverse: Bounded<[u8; 16], Reverse>,
-    relays: Bounded<LinkId, Relay>,
+    relays: Relays,
     links: BTreeMap<LinkId, LinkSlot>,
-    link_jobs: VecDeque<(LinkId, LinkJob)>,
+    /// Links that have a job waiting.
+    link_jobs: VecDeque<LinkId>,
+    /// Whether links were asked for a job first the last time.
+    links_first: bool,
     receipts: Bounded<[u8; 16], Receipt>,
     tags: Seen<[u8; 16]>,
     in_flight: Bounded<DestinationHash, Instant>,
@@ -155,6 +163,7 @@ impl Stack {
             path_request_destination: path_request_destination(),
             rng,
             interfaces: BTreeMap::new(),
+            lingering: BTreeMap::new(),
             locals: BTreeMap::new(),
             known: Bounded::new(sizes.known),
             paths: Bounded::new(sizes.paths),
@@ -163,9 +172,10 @@ impl Stack {
             rebroadcasts: Bounded::new(sizes.rebroadcasts),
             responses: BTreeMap::new(),
             reverse: Bounded::new(sizes.reverse),
-            relays: Bounded::new(sizes.relays),
+            relays: Relays::new(sizes.relays),
             links: BTreeMap::new(),
             link_jobs: VecDeque::new(),
+            links_first: false,
             receipts: Bounded::new(sizes.receipts),
             tags: Seen::new(sizes.tags),
             in_flight: Bounded::new(sizes.path_requests),
@@ -221,11 +231,23 @@ impl Stack {
     /// The next piece of work. Call when a processor has time, after any input; its result comes back as
     /// [`Input::JobDone`].
     pub fn poll_job(&mut self) -> Option<Job> {
-        if let Some((link, job)) = self.link_jobs.pop_front() {
-            return Some(Job(Work::Link { link, job }));
+        // In turn: neither kind of work keeps the other waiting.
+        self.links_first = !self.links_first;
+        match self.next_job(self.links_first) {
+            None => self.next_job(!self.links_first),
+            job => job,
         }
-        let (key, frame) = self.admission.next()?;
-        Some(Job(Work::VerifyAnnounce { key, frame }))
+    }
+
+    fn next_job(&mut self, of_links: bool) -> Option<Job> {
+        let work = if of_links {
+            let (link, job) = self.next_link_job()?;
+            Work::Link { link, job }
+        } else {
+            let (key, frame) = self.admission.next()?;
+            Work::VerifyAnnounce { key, frame }
+        };
+        Some(Job(work))
     }
 
     /// When to hand in [`Input::Timeout`]; changes with every input and call.
@@ -273,12 +295,14 @@ impl Stack {
     }
 
     fn interface_up(&mut self, now: Now, id: InterfaceId, profile: InterfaceProfile) {
-        self.timers.clear(TimerKey::InterfaceGone(id));
+        self.lingering.remove(&id);
         if let Some(interface) = self.interfaces.get_mut(&id) {
             interface.profile = profile;
             return;
         }
-        self.interfaces.insert(id, Interface::new(profile, now.mono, self.config.capacities.queue));
+        let sizes = &self.config.capacities;
+        let room = Room { frames: sizes.queue, bytes: sizes.queue_bytes };
+        self.interfaces.insert(id, Interface::new(profile, now.mono, room));
     }
 
     fn interface_down(&mut self, now: Now, id: InterfaceId) {
@@ -286,45 +310,55 @@ impl Stack {
             return;
         }
         self.timers.clear(TimerKey::Ingress(id));
-        self.timers.set(TimerKey::InterfaceGone(id), now.mono + INTERFACE_LINGER);
+        self.lingering.insert(id, now.mono + INTERFACE_LINGER);
+        if self.timers.deadline(TimerKey::InterfacesGone).is_none() {
+            self.timers.set(TimerKey::InterfacesGone, now.mono + INTERFACE_LINGER);
+        }
         self.abandon_links(now, id);
     }
 
-    /// Nothing leads over this interface any more. docs/protocol/1-core.md, sections 5.2, 5.4, 5.5.
-    fn interface_gone(&mut self, id: InterfaceId) {
-        let lost: Vec<_> = self.paths.iter().filter(|(_, path)| path.on == id).map(|(to, _)| *to).collect();
+    /// Nothing leads over interfaces any more that stayed away. All of them go in one pass, and passes are a second apart:
+    /// connections that come and go must not cost a look at every table each. docs/protocol/1-core.md, sections 5.2, 5.4, 5.5.
+    fn interfaces_gone(&mut self, now: Now) {
+        let gone: BTreeSet<_> = self.lingering.iter().filter(|(_, at)| **at <= now.mono).map(|(id, _)| *id).collect();
+        self.lingering.retain(|id, _| !gone.contains(id));
+        if let Some(next) = self.lingering.values().min() {
+            self.timers.set(TimerKey::InterfacesGone, (*next).max(now.mono + INTERFACES_GONE_INTERVAL));
+        }
+        let lost: Vec<_> = self.paths.iter().filter(|(_, path)| gone.contains(&path.on)).map(|(to, _)| *to).collect();
         for destination in lost {
             self.drop_path(destination);
         }
-        self.reverse.retain(|_, way| way.received != id && way.sent != id);
+        self.reverse.retain(|_, way| !gone.contains(&way.received) && !gone.contains(&way.sent));
         let timers = &mut self.timers;
         self.relays.retain(|link, relay| {
-            let stays = relay.received != id && relay.sent != id;
+            let stays = !gone.contains(&relay.received) && !gone.contains(&relay.sent);
             if !stays {
                 timers.clear(TimerKey::Relay(*link));
             }
             stays
         });
         self.responses.retain(|(destination, on), _| {
-            let stays = *on != id;
+            let stays = !gone.contains(on);
             if !stays {
                 timers.clear(TimerKey::Response(*destination, *on));
             }
             stays
         });
+        self.stats.interfaces.retain(|id, _| !gone.contains(id));
     }
 
     fn handle_timeout(&mut self, now: Now) {
         while let Some(key) = self.timers.pop_due(now.mono) {
             match key {
-                TimerKey::Response(destination, on) => self.send_response(now, destination, on),
+                TimerKey::Response(destination, on) => self.send_response(destination, on),
                 TimerKey::Rebroadcast(destination) => self.rebroadcast(now, destination),
                 TimerKey::Path(destination) => self.path_timeout(now, destination),
                 TimerKey::Receipt(packet) => self.receipt_timeout(packet),
                 TimerKey::Relay(link) => self.relay_timeout(now, link),
                 TimerKey::Link(link) => self.link_timeout(now, link),
                 TimerKey::Ingress(on) => self.ingress_timeout(now, on),
-                TimerKey::InterfaceGone(id) => self.interface_gone(id),
+                TimerKey::InterfacesGone => self.interfaces_gone(now),
                 TimerKey::QueuedRequest => self.send_queued_request(now),
             }
         }
@@ -367,9 +401,14 @@ impl Stack {
         }
     }
 
-    /// Puts a frame into an interface's queue.
+    /// Puts a frame into an interface's queue. One that the medium cannot carry never gets there: it may have come from an
+    /// interface of a larger MTU.
     fn transmit(&mut self, on: InterfaceId, class: Class, frame: bytes::Bytes) {
         let Some(interface) = self.interfaces.get_mut(&on) else { return };
+        if frame.len() > interface.mtu() {
+            *self.stats.drops.entry(DropReason::OverMtu).or_default() += 1;
+            return;
+        }
         match interface.egress.push(class, frame) {
             Queued::First => self.outputs.push_back(Output::Ready(on)),
             Queued::Behind => {}

@@ -45,6 +45,14 @@ pub(super) struct PathEntry {
     pub(super) key: AnnounceKey,
 }
 
+/// The way a path leads, to tell later whether it is still the one that was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) on: InterfaceId,
+    pub(super) next_hop: IdentityHash,
+    emitted: UnixTime,
+}
+
 /// What an announce offers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offer {
@@ -58,6 +66,20 @@ impl PathEntry {
     /// When the newest announce heard for this path was made.
     pub(super) fn emitted(&self) -> UnixTime {
         self.heard.iter().map(RandomHash::emitted).max().unwrap_or_default()
+    }
+
+    pub(super) fn way(&self) -> Way {
+        Way { on: self.on, next_hop: self.next_hop, emitted: self.emitted() }
+    }
+
+    /// A link over `way` was proved after `hops` hops. Nobody signs a hop count, so it counts only for the very path the
+    /// link request took, and never makes a transport node a direct neighbour.
+    pub(super) fn correct_hops(&mut self, destination: DestinationHash, way: Way, on: InterfaceId, hops: u8) {
+        let same = on == self.on && (way.on, way.next_hop) == (self.on, self.next_hop);
+        let direct = self.next_hop.as_bytes() == destination.as_bytes();
+        if same {
+            self.hops = if direct { hops } else { hops.max(2) };
+        }
     }
 
     /// Whether `offer` replaces this path; `gravity` is that of the path's own interface.

@@ -23,6 +23,8 @@ pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 pub const RESPONSE_GRACE: Duration = Duration::from_millis(400);
 /// Further time when a roaming interface asks.
 pub const RESPONSE_GRACE_ROAMING: Duration = Duration::from_millis(1500);
+/// Longest time before a known path is told.
+pub(super) const RESPONSE_GRACE_MAX: Duration = RESPONSE_GRACE.saturating_add(RESPONSE_GRACE_ROAMING);
 /// Time between requests this node makes by itself for one target.
 pub const REQUEST_INTERVAL_MIN: Duration = Duration::from_secs(20);
 /// Requests that wait to be made, after links failed.
@@ -95,45 +97,52 @@ impl Stack {
         self.stats.path_requests += 1;
         let Some(interface) = self.interfaces.get_mut(&arrived.on) else { return };
         interface.path_requests.count(now.mono);
-        let mut limited = interface.path_requests.limits(interface.up_since, now.mono);
-        while self.in_flight.pop_oldest_if(|_, at| now.mono > *at + IN_FLIGHT_LIFETIME).is_some() {}
-        if self.in_flight.contains_key(&request.target) {
-            if !limited {
-                self.wait_for(now, request.target, arrived.on);
-            }
+        let limited = interface.path_requests.limits(interface.up_since, now.mono);
+        if interface.path_requests.is_active() {
+            self.watch_bursts(now, arrived.on);
+        }
+        // What is known is told, also while another request for it is in flight: the path may have come back since.
+        if self.answer_path_request(now, arrived.on, &request) {
+            self.in_flight.remove(&request.target);
             return;
         }
-        self.in_flight.insert(request.target, now.mono);
-        if !limited && let Some(interface) = self.interfaces.get_mut(&arrived.on) {
-            limited = interface.path_requests.limits(interface.up_since, now.mono);
+        if self.config.transport_enabled {
+            self.search(now, arrived.on, &request, limited);
         }
-        self.handle_path_request(now, arrived.on, &request, limited);
     }
 
-    fn handle_path_request(&mut self, now: Now, on: InterfaceId, request: &PathRequestRef<'_>, limited: bool) {
+    /// Answers for a destination of this node, or from the path table. Says whether it could.
+    fn answer_path_request(&mut self, now: Now, on: InterfaceId, request: &PathRequestRef<'_>) -> bool {
         if self.locals.contains_key(&request.target) {
-            self.in_flight.remove(&request.target);
-            return self.answer_for_local(now, request.target, on);
+            self.answer_for_local(now, request.target, on);
+            return true;
         }
-        if !self.config.transport_enabled {
+        let known = self.route(request.target).filter(|_| self.config.transport_enabled);
+        let Some((next_hop, leads)) = known.map(|path| (path.next_hop, path.on)) else { return false };
+        self.schedule_response(now, on, request, next_hop, leads);
+        true
+    }
+
+    /// The target is not known here; a node that carries nothing must not offer to find it. A request beyond the limit is ignored and leaves no mark, which would keep those that
+    /// come in time from being searched for.
+    fn search(&mut self, now: Now, on: InterfaceId, request: &PathRequestRef<'_>, limited: bool) {
+        while self.in_flight.pop_oldest_if(|_, at| now.mono > *at + IN_FLIGHT_LIFETIME).is_some() {}
+        let Some(interface) = self.interfaces.get_mut(&on).filter(|_| !limited) else { return };
+        if self.in_flight.contains_key(&request.target) {
+            return self.wait_for(now, request.target, on);
+        }
+        if interface.path_requests.limits(interface.up_since, now.mono) {
             return;
         }
-        if let Some(path) = self.route(request.target) {
-            let (next_hop, leads) = (path.next_hop, path.on);
-            self.in_flight.remove(&request.target);
-            return self.schedule_response(now, on, request, next_hop, leads);
-        }
-        let searches = self.interfaces.get(&on).is_some_and(|interface| interface.profile.mode.searches());
-        if searches && !limited {
+        let searches = interface.profile.mode.searches();
+        self.in_flight.insert(request.target, now.mono);
+        if searches {
             self.discover(now, on, request);
         }
     }
 
-    /// Joins the search for a target that is in flight already. A node that carries nothing must not offer to.
+    /// Joins the search for a target that is in flight already.
     fn wait_for(&mut self, now: Now, target: DestinationHash, on: InterfaceId) {
-        if !self.config.transport_enabled {
-            return;
-        }
         let until = now.mono + self.discovery_timeout();
         match self.waiting.get_mut(&target) {
             Some(waiting) if now.mono <= waiting.until => {
@@ -197,11 +206,13 @@ impl Stack {
     ) {
         let roaming = self.interfaces.get(&on).is_some_and(|interface| interface.profile.mode == Mode::Roaming);
         let asker_is_next_hop = request.transport_id == Some(next_hop);
+        // Who asks again gets the answer that is on its way: otherwise asking often would put it off for ever.
+        let pending = self.responses.contains_key(&(request.target, on));
         let room = self.responses.len() < self.config.capacities.responses;
-        if asker_is_next_hop || (roaming && leads == on) || !room {
+        if asker_is_next_hop || (roaming && leads == on) || pending || !room {
             return;
         }
-        let grace = if roaming { RESPONSE_GRACE + RESPONSE_GRACE_ROAMING } else { RESPONSE_GRACE };
+        let grace = if roaming { RESPONSE_GRACE_MAX } else { RESPONSE_GRACE };
         let due = now.mono + grace;
         self.responses.insert((request.target, on), due);
         self.timers.set(TimerKey::Response(request.target, on), due);
@@ -213,7 +224,7 @@ impl Stack {
     }
 
     /// Tells the path to a destination from the announce that taught it.
-    pub(super) fn send_response(&mut self, _now: Now, destination: DestinationHash, on: InterfaceId) {
+    pub(super) fn send_response(&mut self, destination: DestinationHash, on: InterfaceId) {
         self.responses.remove(&(destination, on));
         let Some(path) = self.route(destination) else { return };
         if let Some(frame) = self.relayed_frame(&path.announce, path.hops, Context::PATH_RESPONSE) {

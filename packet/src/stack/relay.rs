@@ -1,11 +1,14 @@
 //! Links carried for others. docs/protocol/1-core.md, section 5.5; docs/protocol/2-link.md, section 4.
 
+mod table;
+
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::egress::Class;
 use super::inbound::Arrived;
+use super::path::Way;
 use super::path_requests::REQUEST_INTERVAL_MIN;
 use super::receipts::PER_HOP_TIMEOUT;
 use super::{DropReason, InterfaceId, Mode, Stack, TimerKey};
@@ -13,6 +16,8 @@ use crate::hash::{DestinationHash, LinkId};
 use crate::link::{Signalling, link_id, verify_link_proof};
 use crate::time::{Instant, Now};
 use crate::wire::PacketRef;
+
+pub(super) use table::Relays;
 
 /// How long a proved link is carried without traffic.
 pub const RELAY_LIFETIME: Duration = Duration::from_secs(900);
@@ -31,6 +36,8 @@ pub(super) struct Relay {
     /// Hops to the initiator.
     taken: u8,
     destination: DestinationHash,
+    /// The path it was sent along.
+    way: Way,
     proved: bool,
     /// When this entry goes unless it is used.
     deadline: Instant,
@@ -75,29 +82,43 @@ impl Stack {
         let Some(path) = self.route(destination) else {
             return self.drop_frame(arrived.on, DropReason::NoPath);
         };
-        let (sent, remaining, next_hop) = (path.on, path.hops, path.next_hop);
+        let (way, remaining) = (path.way(), path.hops);
+        let sent = way.on;
+        let link = link_id(packet);
+        if self.links.contains_key(&link) || !self.may_ask(&link, arrived, sent) {
+            return self.drop_frame(arrived.on, DropReason::LinkExists);
+        }
         let Ok(changed) = self.resignalled(packet, arrived.on, sent) else {
             return self.drop_frame(arrived.on, DropReason::LinkRefused);
         };
         let changed = changed.as_deref().and_then(|frame| PacketRef::parse(frame).ok());
         let outgoing = changed.as_ref().unwrap_or(packet);
         let frame = if remaining > 1 {
-            outgoing.readdressed(packet.flags(), arrived.hops, Some(next_hop))
+            outgoing.readdressed(packet.flags(), arrived.hops, Some(way.next_hop))
         } else {
             outgoing.readdressed(packet.flags().invariant(), arrived.hops, None)
         };
         self.touch_path(now, arrived);
         let frame_time = self.interfaces.get(&sent).map_or(Duration::ZERO, super::Interface::frame_time);
         let deadline = now.mono + PER_HOP_TIMEOUT * u32::from(remaining.max(1)) + frame_time;
-        let relay =
-            Relay { sent, received: arrived.on, remaining, taken: arrived.hops, destination, proved: false, deadline };
-        let link = link_id(packet);
-        if let Some((evicted, _)) = self.relays.insert(link, relay) {
-            self.timers.clear(TimerKey::Relay(evicted));
+        if !self.relays.contains(&link) {
+            let (received, taken) = (arrived.on, arrived.hops);
+            let relay = Relay { sent, received, remaining, taken, destination, way, proved: false, deadline };
+            if let Some(evicted) = self.relays.ask(link, relay) {
+                self.timers.clear(TimerKey::Relay(evicted));
+            }
+            self.timers.set(TimerKey::Relay(link), deadline);
         }
-        self.timers.set(TimerKey::Relay(link), deadline);
         self.stats.forwarded += 1;
         self.transmit(sent, Class::Link, frame);
+    }
+
+    /// Signalling is no part of a link's id, but it is of the packet's hash, which the duplicate filter goes by: anybody who
+    /// heard a request can send it again with another MTU. It must not replace what stands; only the same way again is
+    /// harmless.
+    fn may_ask(&self, link: &LinkId, arrived: &Arrived<'_>, sent: InterfaceId) -> bool {
+        let this = (arrived.on, arrived.hops, sent);
+        self.relays.get(link).is_none_or(|relay| !relay.proved && (relay.received, relay.taken, relay.sent) == this)
     }
 
     /// The request with its MTU cut down to what both interfaces carry, or without signalling where the next hop cannot
@@ -142,11 +163,15 @@ impl Stack {
             return self.drop_frame(arrived.on, DropReason::LinkProofInvalid);
         }
         if !fits && let Some(path) = self.paths.get_mut(&relay.destination) {
-            path.hops = arrived.hops;
+            path.correct_hops(relay.destination, relay.way, arrived.on, arrived.hops);
         }
         self.known.refresh(&relay.destination);
         // Not remembered: a repeated proof is passed on again.
-        self.pass_on(now, link, arrived, Relay { remaining: arrived.hops, proved: true, ..relay }, relay.received);
+        let proved = Relay { remaining: arrived.hops, proved: true, ..relay };
+        if let Some(evicted) = self.relays.prove(link, proved) {
+            self.timers.clear(TimerKey::Relay(evicted));
+        }
+        self.pass_on(now, link, arrived, relay.received);
     }
 
     /// Anything else on a link. Hop counts have to be exactly what they were when the link was made.
@@ -168,17 +193,13 @@ impl Stack {
             (false, false) => return self.drop_frame(arrived.on, DropReason::LinkHops),
         };
         self.remember(arrived);
-        self.pass_on(now, link, arrived, relay, to);
+        self.pass_on(now, link, arrived, to);
     }
 
-    fn pass_on(&mut self, now: Now, link: LinkId, arrived: &Arrived<'_>, relay: Relay, to: InterfaceId) {
+    fn pass_on(&mut self, now: Now, link: LinkId, arrived: &Arrived<'_>, to: InterfaceId) {
         let packet = &arrived.packet;
         let frame = packet.readdressed(packet.flags(), arrived.hops, packet.transport_id());
-        let deadline = now.mono + RELAY_LIFETIME;
-        if let Some(entry) = self.relays.get_mut(&link) {
-            *entry = Relay { deadline, ..relay };
-        }
-        self.relays.refresh(&link);
+        self.relays.used(&link, now.mono + RELAY_LIFETIME);
         self.stats.forwarded += 1;
         self.transmit(to, Class::Link, frame);
     }

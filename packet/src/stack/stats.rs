@@ -11,7 +11,7 @@ pub enum DropReason {
     TooShort,
     /// It carries an access code, and the interface has none.
     AccessCode,
-    /// Longer than the medium's MTU.
+    /// Longer than the MTU of the medium it came from or was to go to.
     OverMtu,
     /// Addresses, context or data are missing, or the hop byte is 128 or more.
     Malformed,
@@ -51,6 +51,8 @@ pub enum DropReason {
     Undecryptable,
     /// A link request that its destination refuses or that is malformed.
     LinkRefused,
+    /// A link request whose link stands already: a copy with other signalling, which the duplicate filter cannot tell.
+    LinkExists,
     /// A link request beyond the number of links this node keeps.
     LinksFull,
     /// Link traffic on another interface than the link's.
@@ -93,7 +95,7 @@ pub struct Stats {
     pub path_requests: u64,
     /// Frames dropped, by reason.
     pub drops: BTreeMap<DropReason, u64>,
-    /// By interface; those that are down keep their counters.
+    /// By interface; those that are gone are forgotten after [`INTERFACE_LINGER`](super::INTERFACE_LINGER).
     pub interfaces: BTreeMap<InterfaceId, InterfaceStats>,
 }
 

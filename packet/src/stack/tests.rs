@@ -1,6 +1,7 @@
 //! Stacks among stacks, in virtual time; and stacks under fire.
 
 mod fire;
+mod siege;
 
 use core::time::Duration;
 
@@ -304,7 +305,7 @@ fn announces_die_out_in_a_ring_and_every_node_has_the_shorter_way() {
     announce(&mut mesh, ring[0], to);
     mesh.run_for(Duration::from_secs(60));
     for (index, node) in ring.iter().enumerate().skip(1) {
-        assert!(hops(&mut mesh, *node, to).is_some_and(|hops| usize::from(hops) <= ring.len() - index.min(2)));
+        assert_eq!(hops(&mut mesh, *node, to).map(usize::from), Some(index.min(ring.len() - index)), "node {index}");
     }
     // Two sends by each relay on two interfaces, and the origin's own.
     let quiet = mesh.carried();
@@ -403,7 +404,8 @@ fn a_flood_of_announces_waits_in_a_bounded_room() {
         frame.extend([seed; 167]);
         stack.handle_input(now, Input::Frame { on: id, bytes: &frame });
     }
-    let room = stack.config.capacities.admission;
+    // One interface takes half of it.
+    let room = stack.config.capacities.admission / 2;
     assert_eq!(stack.stats().dropped(DropReason::AdmissionFull), 200 - room as u64);
     assert_eq!(core::iter::from_fn(|| stack.poll_job()).count(), room);
 }

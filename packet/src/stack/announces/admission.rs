@@ -1,54 +1,141 @@
 //! Announces waiting for their signature to be checked.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use crate::job::AnnounceKey;
 use crate::stack::InterfaceId;
+use crate::time::Instant;
 
 /// Copies of one announce that wait for one check; further copies are dropped.
 const COPIES_MAX: usize = 8;
+/// A check that was taken and has not come back for so long is lost with the worker that ran it.
+const CHECK_LOST: Duration = Duration::from_secs(60);
 
-/// A bounded waiting room. Copies of one announce, heard from several neighbours, are checked once.
+/// One announce, with whoever it was heard from.
+#[derive(Debug)]
+struct Candidate {
+    /// Where the first copy came from: that interface's share it takes.
+    first: InterfaceId,
+    arrived: Instant,
+    taken: bool,
+    copies: Vec<(InterfaceId, Bytes)>,
+}
+
+impl Candidate {
+    fn is_lost(&self, now: Instant) -> bool {
+        self.taken && now > self.arrived + CHECK_LOST
+    }
+}
+
+/// A bounded waiting room. Copies of one announce, heard from several neighbours, are checked once. One interface can take
+/// half of it, so that a flood on one leaves room for the others.
 #[derive(Debug)]
 pub(in crate::stack) struct Admission {
-    waiting: BTreeMap<AnnounceKey, Vec<(InterfaceId, Bytes)>>,
+    waiting: BTreeMap<AnnounceKey, Candidate>,
     queue: VecDeque<AnnounceKey>,
+    shares: BTreeMap<InterfaceId, usize>,
     capacity: usize,
 }
 
 impl Admission {
     pub(in crate::stack) fn new(capacity: usize) -> Self {
-        Self { waiting: BTreeMap::new(), queue: VecDeque::new(), capacity }
+        Self { waiting: BTreeMap::new(), queue: VecDeque::new(), shares: BTreeMap::new(), capacity }
     }
 
     /// Lets an announce in. Says whether there was room.
-    pub(super) fn push(&mut self, key: AnnounceKey, on: InterfaceId, frame: Bytes) -> bool {
-        if let Some(copies) = self.waiting.get_mut(&key) {
-            let room = copies.len() < COPIES_MAX;
+    pub(super) fn push(&mut self, now: Instant, key: AnnounceKey, on: InterfaceId, frame: Bytes) -> bool {
+        if self.waiting.get(&key).is_some_and(|candidate| candidate.is_lost(now)) {
+            self.take(&key);
+        }
+        if let Some(candidate) = self.waiting.get_mut(&key) {
+            let room = candidate.copies.len() < COPIES_MAX;
             if room {
-                copies.push((on, frame));
+                candidate.copies.push((on, frame));
             }
             return room;
         }
-        if self.waiting.len() >= self.capacity {
+        if !self.has_room(on) {
+            self.forget_lost(now);
+        }
+        if !self.has_room(on) {
             return false;
         }
-        self.waiting.insert(key, vec![(on, frame)]);
+        *self.shares.entry(on).or_default() += 1;
+        self.waiting.insert(key, Candidate { first: on, arrived: now, taken: false, copies: vec![(on, frame)] });
         self.queue.push_back(key);
         true
+    }
+
+    fn has_room(&self, on: InterfaceId) -> bool {
+        let share = self.shares.get(&on).copied().unwrap_or_default();
+        self.waiting.len() < self.capacity && share < self.capacity.div_ceil(2)
+    }
+
+    fn forget_lost(&mut self, now: Instant) {
+        let lost = self.waiting.iter().filter(|(_, candidate)| candidate.is_lost(now)).map(|(key, _)| *key);
+        for key in lost.collect::<Vec<_>>() {
+            self.take(&key);
+        }
     }
 
     /// The next announce to check; it stays until [`Admission::take`].
     pub(in crate::stack) fn next(&mut self) -> Option<(AnnounceKey, Bytes)> {
         let key = self.queue.pop_front()?;
-        let (_, frame) = self.waiting.get(&key)?.first()?;
+        let candidate = self.waiting.get_mut(&key)?;
+        candidate.taken = true;
+        let (_, frame) = candidate.copies.first()?;
         Some((key, frame.clone()))
     }
 
     /// All copies of an announce that was checked, in the order they came.
     pub(super) fn take(&mut self, key: &AnnounceKey) -> Vec<(InterfaceId, Bytes)> {
-        self.waiting.remove(key).unwrap_or_default()
+        let Some(candidate) = self.waiting.remove(key) else { return Vec::new() };
+        if let Some(share) = self.shares.get_mut(&candidate.first) {
+            *share = share.saturating_sub(1);
+            if *share == 0 {
+                self.shares.remove(&candidate.first);
+            }
+        }
+        candidate.copies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::PacketHash;
+
+    const NOW: Instant = Instant::from_micros(5);
+    const HERE: InterfaceId = InterfaceId(1);
+
+    fn key(of: u8) -> AnnounceKey {
+        (PacketHash::new([of; 32]), false)
+    }
+
+    #[test]
+    fn one_interface_takes_half_of_the_room() {
+        let mut admission = Admission::new(4);
+        let entered = (0..4).filter(|of| admission.push(NOW, key(*of), HERE, Bytes::new())).count();
+        assert_eq!(entered, 2);
+        assert!(admission.push(NOW, key(9), InterfaceId(2), Bytes::new()));
+        admission.take(&key(0));
+        assert!(admission.push(NOW, key(7), HERE, Bytes::new()));
+    }
+
+    #[test]
+    fn a_check_that_never_comes_back_holds_its_place_for_a_minute_only() {
+        let mut admission = Admission::new(2);
+        assert!(admission.push(NOW, key(0), HERE, Bytes::new()));
+        assert!(admission.next().is_some());
+        assert!(!admission.push(NOW, key(1), HERE, Bytes::new()));
+        let later = NOW + CHECK_LOST + Duration::from_micros(1);
+        assert!(admission.push(later, key(1), HERE, Bytes::new()));
+        assert!(!admission.push(later + CHECK_LOST, key(0), HERE, Bytes::new()), "what waits to be taken is not lost");
+        assert!(admission.next().is_some_and(|(next, _)| next == key(1)));
+        assert!(admission.push(later + CHECK_LOST + CHECK_LOST, key(1), HERE, Bytes::new()), "the same one again");
+        assert!(admission.next().is_some());
     }
 }

@@ -38,11 +38,18 @@ impl Stack {
         if holds {
             interface.held.insert(destination, Held { frame: valid.frame.clone(), hops: valid.hops });
         }
-        self.timers.set(TimerKey::Ingress(valid.on), now.mono + HELD_RELEASE_INTERVAL);
+        self.watch_bursts(now, valid.on);
         if !holds {
             self.drop_frame(valid.on, DropReason::BurstFull);
         }
         true
+    }
+
+    /// A bursting interface is looked at every 5 s from here on.
+    pub(in crate::stack) fn watch_bursts(&mut self, now: Now, on: InterfaceId) {
+        if self.timers.deadline(TimerKey::Ingress(on)).is_none() {
+            self.timers.set(TimerKey::Ingress(on), now.mono + HELD_RELEASE_INTERVAL);
+        }
     }
 
     /// Looks at a bursting interface again, and releases one held announce when it has calmed down.
@@ -50,6 +57,9 @@ impl Stack {
         let Some(interface) = self.interfaces.get_mut(&on) else { return };
         if interface.announces.is_active() {
             interface.announces.limits(interface.up_since, now.mono);
+        }
+        if interface.path_requests.is_active() {
+            interface.path_requests.limits(interface.up_since, now.mono);
         }
         let calm = interface.announces.is_calm(interface.up_since, now.mono);
         let mut released = None;
@@ -60,8 +70,8 @@ impl Stack {
         if released.is_some() {
             interface.release_after = now.mono + HELD_RELEASE_INTERVAL;
         }
-        if interface.announces.is_active() || !interface.held.is_empty() {
-            self.timers.set(TimerKey::Ingress(on), now.mono + HELD_RELEASE_INTERVAL);
+        if interface.announces.is_active() || interface.path_requests.is_active() || !interface.held.is_empty() {
+            self.watch_bursts(now, on);
         }
         if let Some(held) = released {
             // Its signature was checked when it came; it is counted again and may be held again.

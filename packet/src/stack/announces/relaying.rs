@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Valid;
 use crate::hash::DestinationHash;
 use crate::stack::egress::Class;
+use crate::stack::path_requests::RESPONSE_GRACE_MAX;
 use crate::stack::{InterfaceId, Stack, TimerKey};
 use crate::time::{Instant, Now};
 use crate::wire::{Context, DestinationKind, Flags, HOPS_LIMIT, MTU, Packet, PacketKind, PacketRef, layout};
@@ -28,6 +29,8 @@ pub(in crate::stack) struct Rebroadcast {
     sent: u8,
     heard: u8,
     hops: u8,
+    /// Whether it waited for a path response already.
+    postponed: bool,
 }
 
 impl Stack {
@@ -57,7 +60,7 @@ impl Stack {
         let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::NONE) else { return };
         let destination = valid.announce.destination;
         let due = now.mono + random_below(&mut *self.rng, REBROADCAST_WINDOW);
-        let entry = Rebroadcast { frame, due, sent: 0, heard: 0, hops: valid.hops };
+        let entry = Rebroadcast { frame, due, sent: 0, heard: 0, hops: valid.hops, postponed: false };
         if let Some((evicted, _)) = self.rebroadcasts.insert(destination, entry) {
             self.timers.clear(TimerKey::Rebroadcast(evicted));
         }
@@ -83,13 +86,16 @@ impl Stack {
     }
 
     pub(in crate::stack) fn rebroadcast(&mut self, now: Now, destination: DestinationHash) {
-        if let Some(response) = self.last_response_due(destination) {
-            // Whoever asked is answered first.
-            self.timers.set(TimerKey::Rebroadcast(destination), response);
-            return;
-        }
+        let response = self.last_response_due(destination);
         let source = self.paths.get(&destination).map(|path| path.on);
         let Some(entry) = self.rebroadcasts.get_mut(&destination) else { return };
+        if let Some(response) = response.filter(|_| !entry.postponed) {
+            // Whoever asked is answered first. Once only: who keeps asking must not keep others from hearing.
+            entry.postponed = true;
+            self.timers.set(TimerKey::Rebroadcast(destination), response.min(now.mono + RESPONSE_GRACE_MAX));
+            return;
+        }
+        entry.postponed = false;
         entry.sent = entry.sent.saturating_add(1);
         entry.due = now.mono + REBROADCAST_GRACE + REBROADCAST_WINDOW;
         let (frame, due, done) = (entry.frame.clone(), entry.due, entry.sent >= REBROADCASTS);

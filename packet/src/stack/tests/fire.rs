@@ -308,10 +308,27 @@ impl Arena {
         for stack in &self.stacks {
             let sizes = &stack.config.capacities;
             assert!(stack.paths.len() <= sizes.paths && stack.known.len() <= sizes.known);
-            assert!(stack.links.len() <= sizes.links && stack.relays.len() <= sizes.relays);
+            let (asked, proved) = stack.relays.counts();
+            assert!(stack.links.len() <= sizes.links && proved <= sizes.relays && asked <= sizes.relays.div_ceil(4));
+            assert!(stack.link_jobs.len() <= stack.links.len());
+            assert!(stack.reverse.len() <= sizes.reverse && stack.receipts.len() <= sizes.receipts);
+            let asking = [stack.waiting.len(), stack.in_flight.len(), stack.requested.len()];
+            assert!(asking.iter().all(|len| *len <= sizes.path_requests), "{asking:?}");
+            assert!(stack.queued_requests.len() <= QUEUED_REQUESTS_MAX && stack.lingering.len() <= 4);
+            assert!(stack.stats.interfaces.len() <= stack.interfaces.len() + stack.lingering.len());
+            for interface in stack.interfaces.values() {
+                assert!(interface.held.len() <= sizes.held);
+                let (frames, bytes) = interface.egress.waiting();
+                assert!(frames <= 4 * sizes.queue && bytes <= 4 * sizes.queue_bytes);
+            }
             assert!(stack.responses.len() <= sizes.responses);
-            let deadlines =
-                sizes.paths + sizes.links + sizes.relays + sizes.responses + sizes.receipts + sizes.rebroadcasts + 16;
+            let deadlines = sizes.paths
+                + sizes.links
+                + 2 * sizes.relays
+                + sizes.responses
+                + sizes.receipts
+                + sizes.rebroadcasts
+                + 16;
             assert!(stack.timers.len() <= deadlines);
             for id in stack.timers_of_paths() {
                 assert!(stack.paths.contains_key(&id), "a deadline without its path");
