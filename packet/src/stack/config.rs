@@ -10,9 +10,10 @@ use crate::proof::ProofForm;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Footprint {
-    /// A router or a single-board computer: about 2 MB with every table full, and at most 0.8 MB for each interface's queue.
+    /// A router or a single-board computer: about 2 MB with every table full, 2 MB of resources that arrive, and at most
+    /// 0.8 MB for each interface's queue.
     Tiny,
-    /// A laptop: about 15 MB with every table full. Empty tables take nothing.
+    /// A laptop: about 15 MB with every table full, and 16 MB of resources that arrive. Empty tables take nothing.
     #[default]
     Standard,
     /// A transport node that carries others' traffic all day: about 250 MB with every table full.
@@ -39,6 +40,9 @@ pub struct Capacities {
     /// that is not established leaves, then the oldest whose initiator has not identified, on the interface that has most of
     /// them; when all have, a further one is refused.
     pub links: usize,
+    /// Bytes that resources may hold that arrive on links others opened, all together. Beyond that the link that holds most
+    /// is closed, of those whose initiator has not identified first.
+    pub arriving_bytes: usize,
     /// Path requests of each kind: in flight, waiting for discovery, made by this node. The oldest leaves.
     pub path_requests: usize,
     /// Tags of path requests in one of two generations; the older generation is forgotten as a whole.
@@ -70,6 +74,7 @@ impl Capacities {
                 reverse: 512,
                 relays: 64,
                 links: 32,
+                arriving_bytes: 2 << 20,
                 path_requests: 128,
                 tags: 512,
                 packet_hashes: 4096,
@@ -87,6 +92,7 @@ impl Capacities {
                 reverse: 4096,
                 relays: 1024,
                 links: 256,
+                arriving_bytes: 16 << 20,
                 path_requests: 1024,
                 tags: 4096,
                 packet_hashes: 32768,
@@ -104,6 +110,7 @@ impl Capacities {
                 reverse: 65536,
                 relays: 16384,
                 links: 1024,
+                arriving_bytes: 64 << 20,
                 path_requests: 4096,
                 tags: 16000,
                 packet_hashes: 500_000,

@@ -41,11 +41,13 @@ pub(super) struct LinkSlot {
     /// A job that waits to be taken.
     job: Option<LinkJob>,
     jobs_running: usize,
+    /// Bytes of resources that arrive on it, as last counted.
+    arriving: usize,
 }
 
 impl LinkSlot {
     fn new(link: Link, now: Now) -> Self {
-        Self { link, opened: now.mono, on: None, way: None, rebalanced: false, job: None, jobs_running: 0 }
+        Self { link, opened: now.mono, on: None, way: None, rebalanced: false, job: None, jobs_running: 0, arriving: 0 }
     }
 
     /// When a link that is not established is given up here, whatever it says itself.
@@ -181,6 +183,7 @@ impl Stack {
         if let Some(slot) = self.links.get_mut(&id) {
             slot.link.handle_packet(now, &mut *self.rng, packet);
             self.drive_link(now, id);
+            self.limit_arriving(now);
         }
     }
 
@@ -248,6 +251,7 @@ impl Stack {
         for event in events {
             self.event(link_event(id, to, role, event));
         }
+        self.count_arriving(id);
         if !closed {
             return self.queue_link_job(id);
         }

@@ -129,6 +129,8 @@ pub struct Stack {
     links: BTreeMap<LinkId, LinkSlot>,
     /// Links that have a job waiting.
     link_jobs: VecDeque<LinkId>,
+    /// Bytes that resources hold that arrive on links others opened.
+    arriving: usize,
     /// Whether links were asked for a job first the last time.
     links_first: bool,
     receipts: Bounded<[u8; 16], Receipt>,
@@ -175,6 +177,7 @@ impl Stack {
             relays: Relays::new(sizes.relays),
             links: BTreeMap::new(),
             link_jobs: VecDeque::new(),
+            arriving: 0,
             links_first: false,
             receipts: Bounded::new(sizes.receipts),
             tags: Seen::new(sizes.tags),

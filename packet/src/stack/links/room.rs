@@ -50,6 +50,28 @@ impl Stack {
         self.drive_link(now, id);
     }
 
+    /// Counts again what a link holds; one that is closed holds nothing.
+    pub(super) fn count_arriving(&mut self, id: LinkId) {
+        let Some(slot) = self.links.get_mut(&id).filter(|slot| slot.link.role() == Role::Responder) else { return };
+        let closed = slot.link.state() == LinkState::Closed;
+        let before = slot.arriving;
+        slot.arriving = if closed { 0 } else { slot.link.held_bytes() };
+        self.arriving = (self.arriving + slot.arriving).saturating_sub(before);
+    }
+
+    /// Closes links until what arrives on them fits. What arrives on own links was asked for, and is limited there.
+    pub(super) fn limit_arriving(&mut self, now: Now) {
+        while self.arriving > self.config.capacities.arriving_bytes {
+            let holding = || self.links.iter().filter(|(_, slot)| slot.arriving > 0);
+            let strangers = holding().filter(|(_, slot)| slot.link.remote_identity().is_none());
+            let largest = strangers.max_by_key(|(_, slot)| slot.arriving);
+            let largest = largest.or_else(|| holding().max_by_key(|(_, slot)| slot.arriving)).map(|(id, _)| *id);
+            let Some(id) = largest else { return };
+            tracing::debug!(link = ?id, "closed for what it holds");
+            self.give_up_link(now, id);
+        }
+    }
+
     /// The next job of a link. Links take turns, and none has many running.
     pub(in crate::stack) fn next_link_job(&mut self) -> Option<(LinkId, crate::link::LinkJob)> {
         let id = self.link_jobs.pop_front()?;
@@ -75,3 +97,10 @@ impl Stack {
 /// Every place is taken by somebody who has identified.
 #[derive(Debug)]
 pub(super) struct Full;
+
+#[cfg(test)]
+impl LinkSlot {
+    pub(in crate::stack) fn arriving(&self) -> usize {
+        self.arriving
+    }
+}

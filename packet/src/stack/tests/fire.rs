@@ -310,6 +310,7 @@ impl Arena {
             assert!(stack.paths.len() <= sizes.paths && stack.known.len() <= sizes.known);
             let (asked, proved) = stack.relays.counts();
             assert!(stack.links.len() <= sizes.links && proved <= sizes.relays && asked <= sizes.relays.div_ceil(4));
+            assert!(stack.arriving <= sizes.arriving_bytes);
             assert!(stack.link_jobs.len() <= stack.links.len());
             assert!(stack.reverse.len() <= sizes.reverse && stack.receipts.len() <= sizes.receipts);
             let asking = [stack.waiting.len(), stack.in_flight.len(), stack.requested.len()];

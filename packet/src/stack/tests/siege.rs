@@ -431,6 +431,47 @@ fn link_jobs_and_announce_checks_take_turns() {
     assert_eq!((of_links.len(), turns), (4, 3), "{of_links:?}");
 }
 
+/// The parts of a request of `len` bytes that the peer takes before it has asked for all of them.
+fn begin_request(siege: &mut Siege, link: &mut Link, len: u32) {
+    let options = RequestOptions { timeout: None, max_response: 10 };
+    let (now, mut rng) = (siege.now, TestRng::seeded(4));
+    link.request(now, &mut rng, "/echo", &noise(len), options).unwrap();
+    let job = link.poll_job().unwrap();
+    link.handle_job(now, &mut rng, job.run());
+    siege.sent(0);
+    for _ in 0..3 {
+        siege.flush(0, link);
+        for frame in siege.sent(0) {
+            link.handle_packet(now, &mut rng, &PacketRef::parse(&frame).unwrap());
+        }
+    }
+}
+
+#[test]
+fn what_arrives_on_links_of_others_is_bounded_all_together() {
+    let mut siege = Siege::new(false, &[tcp()]);
+    siege.stack.config.capacities.arriving_bytes = 40_000;
+    let to = siege.serve();
+    let mut known = siege.connect(0, to);
+    known.identify(siege.now, &mut siege.rng, &identity(80)).unwrap();
+    begin_request(&mut siege, &mut known, 60_000);
+    let held = siege.stack.arriving;
+    assert!(held > 1000 && siege.has_link(&known), "{held}");
+    let mut strangers = 0;
+    for _ in 0..60 {
+        let mut link = siege.connect(0, to);
+        begin_request(&mut siege, &mut link, 10_000);
+        assert!(siege.stack.arriving <= 40_000);
+        strangers += usize::from(siege.has_link(&link));
+    }
+    assert!(siege.has_link(&known), "who identified stays");
+    assert!(siege.stack.links().count() < 61 && strangers > 1, "{strangers}");
+    let all: usize = siege.stack.links.values().map(|slot| slot.arriving()).sum();
+    assert_eq!(all, siege.stack.arriving);
+    siege.down(0);
+    assert_eq!(siege.stack.arriving, 0);
+}
+
 #[test]
 fn a_link_proof_corrects_only_the_path_its_request_took() {
     let mut siege = Siege::new(false, &[tcp(), tcp()]);
