@@ -132,11 +132,6 @@ pub(crate) fn verify(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bo
     Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
 }
 
-/// Length of the ciphertext for a plaintext of `len` bytes. docs/protocol/1-core.md, section 1.3.
-pub const fn encrypted_len(len: usize) -> usize {
-    32 + crypto::Token::sealed_len(len)
-}
-
 /// The salt is always the identity's hash, also when a ratchet is the target.
 fn derive(private: &[u8; 32], public: &[u8; 32], salt: IdentityHash) -> Option<TokenKey> {
     let shared = crypto::agree(private, public)?;
@@ -145,7 +140,7 @@ fn derive(private: &[u8; 32], public: &[u8; 32], salt: IdentityHash) -> Option<T
 }
 
 /// A ratchet's private key, in the hands of the destination that made it.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RatchetKey([u8; RATCHET_LEN]);
 
 impl core::fmt::Debug for RatchetKey {

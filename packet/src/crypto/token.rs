@@ -10,8 +10,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 const IV_LEN: usize = 16;
 const MAC_LEN: usize = 32;
 
-/// A symmetric key, split into its HMAC half and its cipher half.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+/// A symmetric key, split into its HMAC half and its cipher half. Keys are not compared: that would take time that tells
+/// about them.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub enum TokenKey {
     /// 64 bytes: AES-256-CBC.
     Aes256 {
