@@ -103,13 +103,13 @@ fn answer(case: &Value, end: &mut End, now: Now) -> Vec<(RequestId, Bytes)> {
         let response = &handler["response"];
         let answered = match (maybe_bytes(&response["msgpack"]), maybe_bytes(&response["file"])) {
             (Some(body), _) if handler["auto_compress"] == false => {
-                end.link.respond_uncompressed(now, &mut end.rng, request, &body)
+                end.link.respond_uncompressed(&mut end.rng, request, &body)
             }
             (Some(body), _) => end.link.respond(now, &mut end.rng, request, &body),
             (None, Some(file)) => {
                 // Without metadata peers could not read it.
                 let metadata = maybe_bytes(&response["metadata_msgpack"]).unwrap_or(vec![0x80]);
-                end.link.respond_with_file(now, &mut end.rng, request, metadata.into(), file.into())
+                end.link.respond_with_file(&mut end.rng, request, metadata.into(), file.into())
             }
             (None, None) => Ok(()),
         };

@@ -60,9 +60,9 @@ fn run(case: &Value) -> Run {
     assert_eq!(sha256(&[&body]).to_vec(), bytes(&case["data_sha256"]));
     let metadata = maybe_bytes(&case["metadata"]).map(Bytes::from);
     if case["given"]["auto_compress"] == false {
-        initiator.link.send_resource_uncompressed(noon(), &mut initiator.rng, body).unwrap();
+        initiator.link.send_resource_uncompressed(&mut initiator.rng, body).unwrap();
     } else {
-        initiator.link.send_resource(noon(), &mut initiator.rng, metadata, body).unwrap();
+        initiator.link.send_resource(&mut initiator.rng, metadata, body).unwrap();
     }
     initiator.settle(noon());
     let step = seconds(case["step_seconds_per_packet"].as_f64().unwrap_or(0.0));

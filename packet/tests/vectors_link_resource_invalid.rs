@@ -123,10 +123,10 @@ fn offer(case: &Value, script: &[u8]) -> End {
     end.script(script);
     if given["data_parts"].is_null() {
         let body = Bytes::from(bytes(&given["data"]));
-        end.link.send_resource_uncompressed(noon(), &mut end.rng, body).unwrap();
+        end.link.send_resource_uncompressed(&mut end.rng, body).unwrap();
     } else {
         let body = Bytes::from(data_parts(&given["data_parts"]));
-        end.link.send_resource(noon(), &mut end.rng, None, body).unwrap();
+        end.link.send_resource(&mut end.rng, None, body).unwrap();
     }
     end.settle(noon());
     end
@@ -196,6 +196,6 @@ fn receiver(case: &Value) {
 fn empty_body(case: &Value) {
     let mut end = End::of(&serde_json::json!({ "link_id": "00".repeat(16) }), true, 0.25, |_| {});
     let metadata = Bytes::from(bytes(&case["given"]["metadata_msgpack"]));
-    let sent = end.link.send_resource(noon(), &mut end.rng, Some(metadata), Bytes::new());
+    let sent = end.link.send_resource(&mut end.rng, Some(metadata), Bytes::new());
     assert_eq!((sent, &case["sent"]), (Err(LinkError::Body), &false.into()));
 }

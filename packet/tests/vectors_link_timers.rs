@@ -134,7 +134,7 @@ fn silent_peer(case: &Value) {
 fn offer(case: &Value, rtt: f64) -> End {
     let mut end = of(case, true, rtt);
     let body = Bytes::from(data_parts(&case["given"]["data_parts"]));
-    end.link.send_resource_uncompressed(noon(), &mut end.rng, body).unwrap();
+    end.link.send_resource_uncompressed(&mut end.rng, body).unwrap();
     end.settle(noon());
     end
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ed25519_dalek::Signer;
 use rand_core::CryptoRng;
 
-use super::{Link, LinkError, LinkEvent, LinkState, ProofStrategy, Timer, packet_hash};
+use super::{Link, LinkError, LinkEvent, LinkState, ProofStrategy, Timer};
 use crate::hash::PacketHash;
 use crate::identity::{Identity, KEY_LEN, PublicIdentity, SIGNATURE_LEN};
 use crate::stack::Role;
@@ -31,7 +31,7 @@ impl Link {
             return Err(LinkError::Full);
         }
         let packet = self.seal(rng, Context::NONE, payload).ok_or(too_large)?;
-        let hash = packet_hash(&packet);
+        let hash = packet.hash();
         self.transmit(now, packet);
         if let Some((culled, _)) = self.receipts.insert(hash, now.mono) {
             self.handle_receipt_timeout(culled);

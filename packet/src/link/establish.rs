@@ -16,13 +16,12 @@ use crate::crypto::{self, TokenKey};
 use crate::hash::{DestinationHash, LinkId, sha256_head};
 use crate::identity::{Identity, PublicIdentity, SIGNATURE_LEN};
 use crate::msgpack::{Reader, Writer};
-use crate::stack::{LinkCloseReason, Role};
+use crate::stack::{LinkCloseReason, PER_HOP_TIMEOUT, Role};
 use crate::time::Now;
 use crate::timers::Timers;
 use crate::wire::{self, Context, DestinationKind, Flags, Packet, PacketKind, PacketRef, layout};
 
 const KEYS_LEN: usize = 64;
-const TIMEOUT_PER_HOP: Duration = Duration::from_secs(6);
 /// What the responder waits beyond the hops for the initiator's round-trip time.
 const RESPONDER_GRACE: Duration = Duration::from_secs(360);
 /// A round trip cannot take longer than the longest establishment: 128 hops of 6 s, and the first hop. What a peer
@@ -50,7 +49,8 @@ pub fn link_id(request: &PacketRef<'_>) -> LinkId {
 }
 
 /// The fields of a link proof whose signature is good.
-struct Proof {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proof {
     exchange: [u8; 32],
     signalling: Signalling,
 }
@@ -99,7 +99,7 @@ fn random_key(rng: &mut dyn CryptoRng) -> Zeroizing<[u8; 32]> {
 }
 
 fn hop_timeout(hops: u8) -> Duration {
-    TIMEOUT_PER_HOP.saturating_mul(u32::from(hops.max(1)))
+    PER_HOP_TIMEOUT.saturating_mul(u32::from(hops.max(1)))
 }
 
 /// What differs between the two ends when a link begins.
@@ -130,6 +130,7 @@ impl Link {
             mtu: start.mtu,
             asked_mtu: start.mtu,
             exchange: start.exchange,
+            verified: None,
             keys: start.keys,
             signing: start.signing,
             peer: start.peer,
@@ -252,23 +253,26 @@ impl Link {
         Ok((link, proof))
     }
 
-    /// Whether `packet` proves this initiator's request, whatever its hops. Checks the signature, changes nothing.
-    pub fn verify_proof(&self, packet: &PacketRef<'_>) -> bool {
-        match &self.peer {
-            Peer::Destination(identity) => read_proof(self.id, packet, identity).is_some(),
-            Peer::Ephemeral(_) => false,
-        }
+    /// Whether `packet` proves this initiator's request, whatever its hops. Nothing comes of it until the packet is handed
+    /// to [`Link::handle_packet`], which does not check the signature again.
+    pub fn verify_proof(&mut self, packet: &PacketRef<'_>) -> bool {
+        let Peer::Destination(identity) = &self.peer else { return false };
+        self.verified = read_proof(self.id, packet, identity).map(|proof| (packet.hash(), proof));
+        self.verified.is_some()
     }
 
     /// The proof came. In another mode than was asked for, it ends the link at once, as docs/protocol/2-link.md, section
     /// 2.6, has it: whoever drives the link must have asked [`Link::verify_proof`] before, so that nobody but the
     /// destination can bring that about. Otherwise nothing changes unless its signature is good.
     pub(super) fn handle_proof(&mut self, now: Now, rng: &mut dyn CryptoRng, packet: &PacketRef<'_>) {
-        let Peer::Destination(identity) = &self.peer else { return };
         if claimed_mode(packet) != Signalling::AES_256_CBC {
             return self.finish(LinkCloseReason::Violation);
         }
-        let Some(proof) = read_proof(self.id, packet, identity) else { return };
+        let known = self.verified.as_ref().is_some_and(|(hash, _)| *hash == packet.hash());
+        if !known && !self.verify_proof(packet) {
+            return;
+        }
+        let Some((_, proof)) = self.verified.take() else { return };
         let keys = self.exchange.as_ref().and_then(|own| derive(self.id, own, &proof.exchange));
         let Some(keys) = keys else { return };
         self.keys = Some(keys);

@@ -6,10 +6,12 @@
 //! constants here and in [`resource`](crate::resource).
 
 mod alive;
+mod closing;
 mod data;
 mod establish;
 mod event;
 mod job;
+mod options;
 mod receiving;
 mod request;
 mod sending;
@@ -19,6 +21,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod view;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -32,16 +35,16 @@ pub use alive::keepalive_interval;
 pub use establish::{Initiate, link_id, verify_link_proof};
 pub use event::{LinkError, LinkEvent, Refused, ResourceOutcome};
 pub use job::{LinkJob, LinkJobResult};
+pub use options::{LinkOptions, MAX_REQUEST_UNIDENTIFIED, ProofStrategy};
 pub use request::{ASKED_MAX, REQUESTS_MAX, RequestOptions};
 pub use signalling::Signalling;
 pub use transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, OUTGOING_BYTES_MAX, OUTGOING_MAX, ResourceStrategy};
 
 use crate::bounded::Bounded;
 use crate::crypto::TokenKey;
-use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId, ResourceHash, sha256};
+use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId, ResourceHash};
 use crate::identity::PublicIdentity;
-use crate::resource::SEGMENT_MAX;
-use crate::stack::{LinkCloseReason, Role};
+use crate::stack::Role;
 use crate::time::{Instant, Now};
 use crate::timers::Timers;
 use crate::wire::{Context, DestinationKind, Flags, Packet, PacketKind, PacketRef, layout};
@@ -52,10 +55,6 @@ pub const PACKETS_MAX: usize = 512;
 pub const EVENTS_MAX: usize = 64;
 /// Most packets whose proof is waited for; the oldest makes room.
 pub const RECEIPTS_MAX: usize = 256;
-
-/// Largest request that is taken from a peer who has not identified, in bytes, unless [`LinkOptions`] say otherwise. Memory
-/// for more is not a stranger's to take.
-pub const MAX_REQUEST_UNIDENTIFIED: usize = 16 * 1024;
 
 /// Where a link is in its life. docs/protocol/2-link.md, section 3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,45 +69,6 @@ pub enum LinkState {
     Stale,
     /// Over.
     Closed,
-}
-
-/// Whether data packets are proved to their sender. docs/protocol/2-link.md, section 5.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProofStrategy {
-    /// No packet is proved.
-    #[default]
-    None,
-    /// Every packet is proved.
-    All,
-}
-
-/// How one end of a link behaves.
-#[derive(Debug, Clone, Copy)]
-pub struct LinkOptions {
-    /// Whether data packets are proved.
-    pub proofs: ProofStrategy,
-    /// Which resources outside requests are taken.
-    pub resources: ResourceStrategy,
-    /// Largest request to take, in bytes of its packed form.
-    pub max_request: usize,
-    /// The same for as long as nobody knows who the peer is, where that is less.
-    pub max_request_unidentified: usize,
-    /// Most bytes a compressed resource may grow to.
-    pub decompression_limit: usize,
-}
-
-impl Default for LinkOptions {
-    /// Nothing is proved, no resource outside requests is taken, requests and resources may fill one segment; requests of
-    /// strangers have at most [`MAX_REQUEST_UNIDENTIFIED`] bytes.
-    fn default() -> Self {
-        Self {
-            proofs: ProofStrategy::None,
-            resources: ResourceStrategy::None,
-            max_request: SEGMENT_MAX,
-            max_request_unidentified: MAX_REQUEST_UNIDENTIFIED,
-            decompression_limit: SEGMENT_MAX,
-        }
-    }
 }
 
 /// Largest plaintext of an encrypted packet, in bytes. docs/protocol/2-link.md, section 3.6.
@@ -161,6 +121,8 @@ pub struct Link {
     asked_mtu: usize,
     /// The initiator's private key, until the proof is there.
     exchange: Option<Zeroizing<[u8; 32]>>,
+    /// A proof that was looked at and is good, until it is handed in.
+    verified: Option<(PacketHash, establish::Proof)>,
     /// Present from the key exchange until the link closes.
     keys: Option<TokenKey>,
     signing: SigningKey,
@@ -183,97 +145,7 @@ pub struct Link {
     transfers: transfer::Transfers,
 }
 
-impl core::fmt::Debug for Link {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Link")
-            .field("id", &self.id)
-            .field("role", &self.role)
-            .field("state", &self.state)
-            .field("destination", &self.destination)
-            .field("mtu", &self.mtu)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Link {
-    /// Its id, which is its address.
-    pub fn id(&self) -> LinkId {
-        self.id
-    }
-
-    /// Which end this is.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// Where it is in its life.
-    pub fn state(&self) -> LinkState {
-        self.state
-    }
-
-    /// Largest frame on this link, in bytes; at the initiator before the proof, what it asked for.
-    ///
-    /// The responder's word is taken as it is: it may be more than [`Link::asked_mtu`], and than this node's interface
-    /// carries. Whoever drives the link decides what becomes of one whose peer goes beyond what was asked for.
-    pub fn mtu(&self) -> usize {
-        self.mtu
-    }
-
-    /// The MTU that the link request asked for, 500 where it named none; at the responder as it arrived, clamped.
-    pub fn asked_mtu(&self) -> usize {
-        self.asked_mtu
-    }
-
-    /// Most bytes of one [`Link::send`].
-    pub fn mdu(&self) -> usize {
-        link_mdu(self.mtu)
-    }
-
-    /// Round trip, once known.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
-    }
-
-    /// The destination it leads to (initiator) or belongs to (responder).
-    pub fn destination(&self) -> DestinationHash {
-        self.destination
-    }
-
-    /// Who is at the other end: at the initiator the destination's identity, at the responder whoever identified.
-    pub fn remote_identity(&self) -> Option<&PublicIdentity> {
-        self.remote.as_ref()
-    }
-
-    /// Hops the proof is expected with, counted up on reception; at the responder those of the first packet that showed
-    /// that the initiator has the keys.
-    pub fn expected_hops(&self) -> u8 {
-        self.hops
-    }
-
-    /// Changes the expected hops, as the rebalancing rule asks. docs/protocol/2-link.md, section 2.6.
-    pub fn set_expected_hops(&mut self, hops: u8) {
-        self.hops = hops;
-    }
-
-    /// Bytes that arriving resources hold at this moment: what came so far, and the names of parts to come. It grows only
-    /// with packets of the peer.
-    pub fn held_bytes(&self) -> usize {
-        self.transfers.incoming.values().map(|receiving| receiving.incoming.held_bytes()).sum()
-    }
-
-    /// Largest request to take from the peer as it is known now.
-    fn max_request(&self) -> usize {
-        match self.remote {
-            Some(_) => self.options.max_request,
-            None => self.options.max_request.min(self.options.max_request_unidentified),
-        }
-    }
-
-    /// Changes how this end behaves from now on.
-    pub fn set_options(&mut self, options: LinkOptions) {
-        self.options = options;
-    }
-
     /// Takes in a packet whose address is this link. Hops and interface are the caller's to check, and duplicates its to
     /// filter; the hop byte is as it came. `poll_*` may have news afterwards.
     pub fn handle_packet(&mut self, now: Now, rng: &mut dyn CryptoRng, packet: &PacketRef<'_>) {
@@ -353,57 +225,6 @@ impl Link {
         self.timers.next()
     }
 
-    /// Closes the link and tells the peer, if there is one yet. Does nothing when it is closed already.
-    pub fn close(&mut self, now: Now, rng: &mut dyn CryptoRng) {
-        self.teardown(
-            now,
-            rng,
-            match self.role {
-                Role::Initiator => LinkCloseReason::InitiatorClosed,
-                Role::Responder => LinkCloseReason::DestinationClosed,
-            },
-        );
-    }
-
-    /// Closes the link without telling the peer, as when its interface is gone.
-    pub fn abandon(&mut self, reason: LinkCloseReason) {
-        self.finish(reason);
-    }
-
-    /// Sends the close packet where that applies, and ends. docs/protocol/2-link.md, section 3.4.
-    fn teardown(&mut self, now: Now, rng: &mut dyn CryptoRng, reason: LinkCloseReason) {
-        if !matches!(self.state, LinkState::Pending | LinkState::Closed) {
-            let id = *self.id.as_bytes();
-            self.send_sealed(now, rng, Context::LINK_CLOSE, &id);
-        }
-        self.finish(reason);
-    }
-
-    fn handle_close(&mut self, plaintext: &[u8]) {
-        if plaintext == self.id.as_bytes() {
-            self.finish(match self.role {
-                Role::Initiator => LinkCloseReason::DestinationClosed,
-                Role::Responder => LinkCloseReason::InitiatorClosed,
-            });
-        }
-    }
-
-    /// Ends everything on the link. Packets that wait still go out.
-    fn finish(&mut self, reason: LinkCloseReason) {
-        if self.state == LinkState::Closed {
-            return;
-        }
-        self.state = LinkState::Closed;
-        self.keys = None;
-        self.exchange = None;
-        self.jobs.clear();
-        self.timers = Timers::default();
-        self.abandon_receipts();
-        self.abandon_transfers();
-        self.abandon_requests();
-        self.events.push_back(LinkEvent::Down { reason });
-    }
-
     fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Active | LinkState::Stale)
     }
@@ -457,10 +278,4 @@ impl Link {
         self.transmit(now, packet);
         Some(len)
     }
-}
-
-/// Hash of a packet that this end made. docs/protocol/1-core.md, section 3.4.
-fn packet_hash(packet: &Packet) -> PacketHash {
-    let flags = packet.flags.invariant().0;
-    PacketHash::new(sha256(&[&[flags], packet.destination.as_ref(), &[packet.context.0], &packet.data]))
 }

@@ -3,13 +3,14 @@
 use rand_core::CryptoRng;
 
 use super::job::{LinkJob, Work};
-use super::transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, PREFIX_LEN, Purpose, Receiving, ResourceStrategy};
-use super::{Link, LinkEvent, ResourceOutcome, Timer, packet_hash};
+use super::transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, Purpose, Receiving, ResourceStrategy};
+use super::{Link, LinkEvent, ResourceOutcome, Timer};
 use crate::crypto::Token;
 use crate::hash::{PacketHash, RequestId, ResourceHash, sha256_head};
 use crate::msgpack::Reader;
 use crate::resource::{
-    Advertisement, Assemble, Content, Corrupt, Incoming, IncomingStep, MTU_MIN, ResourceFlags, SEGMENT_MAX, part_size,
+    Advertisement, Assemble, Content, Corrupt, Incoming, IncomingStep, MTU_MIN, PREFIX_LEN, ResourceFlags, SEGMENT_MAX,
+    part_size,
 };
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::time::Now;
@@ -225,7 +226,7 @@ impl Link {
         let Some(purpose) = self.take_incoming(hash) else { return };
         let body = [hash.as_ref(), &content.proof].concat();
         let proof = self.packet(PacketKind::Proof, Context::RESOURCE_PROOF, body.into());
-        self.transfers.proofs.insert(hash, (packet_hash(&proof), proof.clone()));
+        self.transfers.proofs.insert(hash, (proof.hash(), proof.clone()));
         self.transmit(now, proof);
         match purpose {
             Purpose::Request(_) => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::transfer::{Purpose, Transfer};
-use super::{Link, LinkError, LinkEvent, LinkState, Timer, packet_hash};
+use super::{Link, LinkError, LinkEvent, LinkState, Timer};
 use crate::bounded::Bounded;
 use crate::destination::request_path_hash;
 use crate::hash::{RequestId, sha256_head};
@@ -111,7 +111,7 @@ impl Link {
         let framed = Writer::with_capacity(body.len() + 32).array(3).float(now.unix.0 as f64);
         let packed = framed.bin(&request_path_hash(path)).raw(body).into_bytes();
         if let Some(packet) = self.seal(rng, Context::REQUEST, &packed) {
-            let id = RequestId::new(packet_hash(&packet).truncated());
+            let id = RequestId::new(packet.hash().truncated());
             self.insert_pending(now, id, options);
             self.transmit(now, packet);
             return Ok(id);
@@ -125,7 +125,7 @@ impl Link {
         // hour does not want to wait an hour for that.
         let patience = self.request_timeout(options).min(self.default_timeout());
         let transfer = Transfer::new(Purpose::Request(id), packed.into()).with_patience(patience);
-        self.enqueue(now, rng, transfer)?;
+        self.enqueue(rng, transfer)?;
         self.insert_pending(now, id, options);
         // It is waited for once the request has arrived.
         self.timers.clear(Timer::Request(id));
@@ -172,7 +172,7 @@ impl Link {
             return Err(LinkError::Full);
         }
         if self.send_sealed(now, rng, Context::RESPONSE, &packed).is_none() {
-            self.enqueue(now, rng, Transfer::new(Purpose::Response(request), packed.into()))?;
+            self.enqueue(rng, Transfer::new(Purpose::Response(request), packed.into()))?;
         }
         self.requests.asked.remove(&request);
         Ok(())

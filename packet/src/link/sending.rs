@@ -4,12 +4,12 @@ use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::job::{LinkJob, LinkJobResult, Outcome, Work};
-use super::transfer::{
-    Current, OUTGOING_BYTES_MAX, OUTGOING_MAX, PREFIX_LEN, Purpose, RTT_FACTOR, Stage, Transfer, Transfers,
-};
-use super::{Link, LinkError, LinkEvent, LinkState, ResourceOutcome, Timer, packet_hash};
+use super::transfer::{Current, OUTGOING_BYTES_MAX, OUTGOING_MAX, Purpose, RTT_FACTOR, Stage, Transfer, Transfers};
+use super::{Link, LinkError, LinkEvent, LinkState, ResourceOutcome, Timer};
 use crate::hash::{PacketHash, RequestId, ResourceHash};
-use crate::resource::{Outgoing, OutgoingStep, PartRequest, Prepare, ResourceFlags, SEGMENT_MAX, Segment, part_size};
+use crate::resource::{
+    Outgoing, OutgoingStep, PREFIX_LEN, PartRequest, Prepare, ResourceFlags, SEGMENT_MAX, Segment, part_size,
+};
 use crate::stack::RequestError;
 use crate::time::Now;
 use crate::wire::{Context, PacketKind};
@@ -31,7 +31,6 @@ impl Link {
     /// waits already.
     pub fn send_resource(
         &mut self,
-        now: Now,
         rng: &mut dyn CryptoRng,
         metadata: Option<Bytes>,
         body: Bytes,
@@ -42,11 +41,11 @@ impl Link {
         if body.is_empty() || metadata.as_ref().is_some_and(|value| crate::msgpack::check_single(value).is_err()) {
             return Err(LinkError::Body);
         }
-        self.enqueue(now, rng, Transfer { metadata, ..Transfer::new(Purpose::Plain, body) })
+        self.enqueue(rng, Transfer { metadata, ..Transfer::new(Purpose::Plain, body) })
     }
 
     /// Queues a resource; one at a time is on its way.
-    pub(super) fn enqueue(&mut self, now: Now, rng: &mut dyn CryptoRng, transfer: Transfer) -> Result<(), LinkError> {
+    pub(super) fn enqueue(&mut self, rng: &mut dyn CryptoRng, transfer: Transfer) -> Result<(), LinkError> {
         if transfer.len() > SEGMENT_MAX {
             return Err(LinkError::TooLarge { len: transfer.len(), max: SEGMENT_MAX });
         }
@@ -55,12 +54,12 @@ impl Link {
             return Err(LinkError::Full);
         }
         self.transfers.waiting.push_back(transfer);
-        self.advance(now, rng);
+        self.advance(rng);
         Ok(())
     }
 
     /// Starts on the next resource when none is on its way.
-    fn advance(&mut self, _now: Now, rng: &mut dyn CryptoRng) {
+    fn advance(&mut self, rng: &mut dyn CryptoRng) {
         if self.transfers.current.is_some() {
             return;
         }
@@ -137,7 +136,7 @@ impl Link {
             }
             OutgoingStep::AskForProof => {
                 let expected = outgoing.expected_proof();
-                let proof = packet_hash(&self.packet(PacketKind::Proof, Context::RESOURCE_PROOF, expected.into()));
+                let proof = self.packet(PacketKind::Proof, Context::RESOURCE_PROOF, expected.into()).hash();
                 let packet =
                     self.packet(PacketKind::Data, Context::CACHE_REQUEST, Bytes::copy_from_slice(proof.as_bytes()));
                 self.transmit(now, packet);
@@ -214,7 +213,7 @@ impl Link {
                 }
             }
         }
-        self.advance(now, rng);
+        self.advance(rng);
     }
 
     /// The request is over: its resource, if it is still on its way or waits, is not needed.

@@ -98,14 +98,13 @@ impl Link {
     /// As [`Link::respond`].
     pub fn respond_with_file(
         &mut self,
-        now: Now,
         rng: &mut dyn CryptoRng,
         request: RequestId,
         metadata: Bytes,
         body: Bytes,
     ) -> Result<(), LinkError> {
         let transfer = Transfer::new(Purpose::Response(request), body);
-        self.enqueue(now, rng, Transfer { metadata: Some(metadata), ..transfer })
+        self.enqueue(rng, Transfer { metadata: Some(metadata), ..transfer })
     }
 
     /// Answers a request without trying to compress the response.
@@ -114,14 +113,13 @@ impl Link {
     /// As [`Link::respond`].
     pub fn respond_uncompressed(
         &mut self,
-        now: Now,
         rng: &mut dyn CryptoRng,
         request: RequestId,
         body: &[u8],
     ) -> Result<(), LinkError> {
         let packed = Writer::new().array(2).bin(request.as_ref()).raw(body).into_bytes();
         let transfer = Transfer::new(Purpose::Response(request), packed.into());
-        self.enqueue(now, rng, Transfer { compress: false, ..transfer })
+        self.enqueue(rng, Transfer { compress: false, ..transfer })
     }
 
     /// Waits for the proof of a packet as if it had been sent now.
@@ -138,13 +136,8 @@ impl Link {
     ///
     /// # Errors
     /// As [`Link::send_resource`].
-    pub fn send_resource_uncompressed(
-        &mut self,
-        now: Now,
-        rng: &mut dyn CryptoRng,
-        body: Bytes,
-    ) -> Result<(), LinkError> {
-        self.enqueue(now, rng, Transfer { compress: false, ..Transfer::new(Purpose::Plain, body) })
+    pub fn send_resource_uncompressed(&mut self, rng: &mut dyn CryptoRng, body: Bytes) -> Result<(), LinkError> {
+        self.enqueue(rng, Transfer { compress: false, ..Transfer::new(Purpose::Plain, body) })
     }
 
     /// The peer counts as identified.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::hash::sha256;
 use crate::identity::Identity;
 use crate::link::testing::Established;
 use crate::msgpack::Writer;
-use crate::resource::{Advertisement, ResourceFlags, TRANSFER_MAX};
-use crate::stack::RequestError;
+use crate::resource::{Advertisement, ResourceFlags, SEGMENT_MAX, TRANSFER_MAX};
+use crate::stack::{LinkCloseReason, RequestError};
 use crate::testing::TestRng;
 use crate::time::UnixTime;
 
@@ -498,6 +499,27 @@ fn a_confirmed_mtu_can_be_told_from_the_one_asked_for() {
 }
 
 #[test]
+fn a_proof_that_was_verified_is_not_verified_again() {
+    let owner = Identity::from_slice(&[4; 64]).unwrap();
+    let stranger = Identity::from_slice(&[8; 64]).unwrap();
+    let mut rng = TestRng::seeded(14);
+    let (mut link, proof) = pending_with_proof(&mut rng, &owner, Signalling::new(500));
+    let proof = PacketRef::parse(&proof).unwrap();
+    assert!(link.verify_proof(&proof));
+    // With another key nothing could be verified any more.
+    link.peer = Peer::Destination(*stranger.public());
+    let mut other = proof.frame().to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    link.handle_packet(start(), &mut rng, &PacketRef::parse(&other).unwrap());
+    assert_eq!(link.state(), LinkState::Pending);
+    link.peer = Peer::Destination(*owner.public());
+    assert!(link.verify_proof(&proof));
+    link.peer = Peer::Destination(*stranger.public());
+    link.handle_packet(start(), &mut rng, &proof);
+    assert_eq!(link.state(), LinkState::Active);
+}
+
+#[test]
 fn a_signed_proof_of_another_mode_closes_the_link() {
     let owner = Identity::from_slice(&[4; 64]).unwrap();
     let mut rng = TestRng::seeded(6);
@@ -515,7 +537,7 @@ fn a_proof_that_got_lost_is_sent_again_when_asked_for_or_when_the_resource_is_of
     let options = LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() };
     pair.ends[RESPONDER].set_options(options);
     let (now, rng) = (pair.now, &mut pair.rng);
-    pair.ends[INITIATOR].send_resource(now, rng, None, Bytes::from_static(b"hello")).unwrap();
+    pair.ends[INITIATOR].send_resource(rng, None, Bytes::from_static(b"hello")).unwrap();
     let job = pair.ends[INITIATOR].poll_job().unwrap();
     pair.ends[INITIATOR].handle_job(now, rng, job.run());
     let offer = pair.ends[INITIATOR].poll_packet().unwrap();

@@ -22,8 +22,6 @@ pub const OUTGOING_BYTES_MAX: usize = 4 * SEGMENT_MAX;
 const PROOFS_KEPT: usize = 16;
 /// Round trips an advertisement may stay unanswered.
 pub(super) const RTT_FACTOR: u32 = 6;
-/// The four random bytes before the content.
-pub(super) const PREFIX_LEN: usize = 4;
 
 /// Which resources outside requests are taken. docs/protocol/2-link.md, section 9.4.
 #[derive(Debug, Clone, Copy, Default)]

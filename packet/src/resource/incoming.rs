@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::segment::map_hash;
 use super::window::Window;
-use super::{Advertisement, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, seconds};
+use super::{
+    Advertisement, EXHAUSTED, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, seconds,
+};
 use crate::hash::ResourceHash;
 use crate::time::Instant;
 
@@ -16,7 +18,6 @@ const FACTOR_AFTER_FIRST_PART: f64 = 2.0;
 const HASHMAP_WAIT_FACTOR: f64 = 3.5;
 const RETRY_GRACE: f64 = 0.25;
 const DELAY_PER_RETRY: f64 = 0.5;
-const EXHAUSTED: u8 = 0xff;
 
 /// What the link has to do next for an incoming segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,10 @@ pub const SEGMENT_MAX: usize = 1_048_575;
 pub const TRANSFER_MAX: usize = 3 * SEGMENT_MAX;
 /// Smallest link MTU over which resources are taken: that of the smallest interface. It bounds the number of parts.
 pub const MTU_MIN: usize = 219;
+/// The random bytes before the content, under the encryption.
+pub(crate) const PREFIX_LEN: usize = 4;
+/// Begins a request for parts that asks for more map hashes too.
+const EXHAUSTED: u8 = 0xff;
 /// Length of a map hash.
 pub(crate) const MAP_HASH_LEN: usize = 4;
 /// Map hashes in an advertisement or an update, whatever the link MTU.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::segment::Segment;
 use super::{
-    Advertisement, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, SEARCH_SCOPE,
+    Advertisement, EXHAUSTED, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, SEARCH_SCOPE,
     WINDOW_MAX_FAST,
 };
 use crate::bounded::Bounded;
@@ -24,7 +24,6 @@ const SENDER_GRACE: Duration = Duration::from_secs(10);
 const RETRY_DELAYS: Duration = Duration::from_secs(68);
 /// Requests remembered so that a copy is not answered twice.
 const REQUESTS_REMEMBERED: usize = 256;
-const EXHAUSTED: u8 = 0xff;
 
 /// What the link has to do for an outgoing segment.
 #[derive(Debug, PartialEq, Eq)]

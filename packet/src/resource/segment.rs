@@ -7,11 +7,10 @@ use std::io::Read as _;
 use bytes::Bytes;
 use bzip2::{Decompress, Status, read::BzEncoder};
 
-use super::{MAP_HASH_LEN, MapHash, SEARCH_SCOPE};
+use super::{MAP_HASH_LEN, MapHash, PREFIX_LEN, SEARCH_SCOPE};
 use crate::crypto::TokenKey;
 use crate::hash::{ResourceHash, sha256, sha256_head};
 
-const PREFIX_LEN: usize = 4;
 const METADATA_LEN_SIZE: usize = 3;
 /// Attempts to find a random hash without collisions. One in ten thousand fails for the largest segment at MTU 500.
 const RANDOM_HASH_ATTEMPTS: usize = 16;
