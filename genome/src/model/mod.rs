@@ -159,14 +159,22 @@ impl Model {
     /// Looks for a model: in `chosen` alone when a person named a folder, else in [`places`] of `home`. The first
     /// folder that has one is taken; when it is damaged that is an error, not a reason to look further.
     pub fn find(chosen: Option<&Path>, home: &Path) -> Result<Self, ModelError> {
-        let looked_in = match chosen {
-            Some(chosen) => vec![chosen.to_owned()],
-            None => places(home, std::env::var_os("XDG_DATA_DIRS").as_deref()),
-        };
-        match looked_in.iter().find(|folder| folder.join(files::ASSETS).exists()) {
-            Some(folder) => Self::open(folder),
-            None => Err(ModelError::NotInstalled { looked_in }),
+        Self::open(&locate(chosen, home)?)
+    }
+
+    /// Whether [`Model::find`] would come upon a model, as far as shows without reading its large files: some
+    /// milliseconds instead of the seconds that hashing takes.
+    ///
+    /// # Errors
+    /// As [`Model::find`], but for files that are damaged.
+    pub fn glance(chosen: Option<&Path>, home: &Path) -> Result<(), ModelError> {
+        let folder = locate(chosen, home)?;
+        let assets = Assets::read(&folder)?;
+        if let Some(file) = assets.sha256.keys().find(|name| !folder.join(name).is_file()) {
+            let file = file.clone();
+            return Err(ModelError::Damaged { folder, file, fault: Fault::Missing });
         }
+        assets.check_pins(&folder)
     }
 
     /// Where it is.
@@ -188,6 +196,18 @@ impl Model {
     pub fn size_bytes(&self) -> u64 {
         let names = self.assets.sha256.keys();
         names.filter_map(|name| self.folder.join(name).metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+}
+
+/// The first folder that has a model, in `chosen` alone when there is one.
+fn locate(chosen: Option<&Path>, home: &Path) -> Result<PathBuf, ModelError> {
+    let looked_in = match chosen {
+        Some(chosen) => vec![chosen.to_owned()],
+        None => places(home, std::env::var_os("XDG_DATA_DIRS").as_deref()),
+    };
+    match looked_in.iter().find(|folder| folder.join(files::ASSETS).exists()) {
+        Some(folder) => Ok(folder.clone()),
+        None => Err(ModelError::NotInstalled { looked_in }),
     }
 }
 

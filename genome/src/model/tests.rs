@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -30,7 +31,9 @@ fn assets_of(folder: &Path) -> serde_json::Value {
 fn real() -> Option<PathBuf> {
     let found = std::env::var_os("WEND_TEST_MODEL").map(PathBuf::from);
     if found.is_none() {
-        eprintln!("SKIPPED: WEND_TEST_MODEL names no prepared model");
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        // Not `eprintln!`, which is shown of failed tests only.
+        drop(writeln!(std::io::stderr(), "SKIPPED {test}: WEND_TEST_MODEL names no prepared model"));
     }
     found
 }
@@ -43,6 +46,19 @@ fn where_no_model_is_the_error_says_where_it_looked_and_what_to_do() {
     let text = error.to_string();
     assert!(text.contains(&home.display().to_string()) && text.contains("`wend model install`"), "{text}");
     assert!(matches!(Model::open(&home), Err(ModelError::NotInstalled { .. })));
+}
+
+#[test]
+fn a_glance_looks_at_what_is_there_and_hashes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    assert!(matches!(Model::glance(Some(place.path()), place.path()), Err(ModelError::NotInstalled { .. })));
+    let folder = small(place.path());
+    // A change that only hashing would find: the next check is reached, which this pretended model does not pass.
+    fs::write(folder.join(files::CONFIG), "changed").unwrap();
+    assert!(matches!(Model::glance(Some(&folder), place.path()), Err(ModelError::OtherModel { .. })));
+    fs::remove_file(folder.join(files::TOKENIZER)).unwrap();
+    let error = Model::glance(Some(&folder), place.path()).unwrap_err();
+    assert!(matches!(error, ModelError::Damaged { fault: Fault::Missing, .. }), "{error}");
 }
 
 #[test]
