@@ -18,8 +18,8 @@ use crate::verified::Verified;
 pub const CAPACITY_STANDARD: usize = 100_000;
 /// How far ahead a card's expiry may lie.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
-/// A clock before 2024 was never set: it decides about no expiry.
-const CLOCK_SET: UnixTime = UnixTime(1_704_067_200);
+/// A clock before 2024 was never set: it decides about no expiry that lies ahead, and nothing is published by it.
+pub const CLOCK_SET: UnixTime = UnixTime(1_704_067_200);
 
 /// What [`Catalog::apply`] did with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,12 @@ pub struct Listing {
     pub sequence: u32,
     /// When it leaves.
     pub expiry: UnixTime,
+}
+
+impl Listing {
+    fn of(card: &CardRef<'_>) -> Self {
+        Self { publisher: card.publisher(), kind: card.kind(), sequence: card.sequence(), expiry: card.expiry() }
+    }
 }
 
 /// A publisher's name for something: later cards with the same slot replace earlier ones.
@@ -157,55 +163,49 @@ impl Catalog {
         self.admit(now, card)
     }
 
-    fn admit(&mut self, now: Now, card: &CardRef<'_>) -> Applied {
+    /// What [`Catalog::apply`] would do with a card: ask before its signature is checked and it goes to disk.
+    pub fn preview(&self, now: Now, card: &CardRef<'_>) -> Applied {
         let id = card.id();
         if self.live.contains_key(&id) {
             return Applied::Duplicate;
         }
-        let listing = Listing {
-            publisher: card.publisher(),
-            kind: card.kind(),
-            sequence: card.sequence(),
-            expiry: card.expiry(),
-        };
+        let listing = Listing::of(card);
         if listing.expiry <= now.unix {
             return Applied::Refused(Refused::Expired(listing.expiry));
         }
         if now.unix >= CLOCK_SET && listing.expiry > now.unix.plus(LIFETIME_MAX) {
             return Applied::Refused(Refused::TooFarAhead(listing.expiry));
         }
-        let slot = (listing.publisher, Arc::from(card.name()));
-        if let Some(old) = self.slots.get(&slot).copied() {
+        if let Some(old) = self.by_name(listing.publisher, card.name()) {
             let held = self.live.get(&old).map_or(0, |live| live.listing.sequence);
-            if (listing.sequence, id) <= (held, old) {
-                return Applied::Stale;
-            }
-            self.remove(old);
-            self.insert(id, listing, slot);
-            return Applied::Newer { replaced: old };
+            let later = (listing.sequence, id) > (held, old);
+            return if later { Applied::Newer { replaced: old } } else { Applied::Stale };
         }
-        let mut evicted = None;
-        if self.live.len() >= self.capacity {
-            match self.victim(&listing, id) {
-                Some(victim) => evicted = Some(victim),
-                None => return Applied::Refused(Refused::Full { capacity: self.capacity }),
-            }
+        if self.live.len() < self.capacity {
+            return Applied::New { evicted: None };
         }
-        self.insert(id, listing, slot);
-        if let Some(victim) = evicted {
-            self.remove(victim);
-            self.evicted += 1;
+        match self.victim(&listing, id) {
+            Some(victim) => Applied::New { evicted: Some(victim) },
+            None => Applied::Refused(Refused::Full { capacity: self.capacity }),
         }
-        Applied::New { evicted }
     }
 
-    /// Whether this card is here, or one that holds instead of it: then its signature need not be checked.
-    pub fn is_known(&self, card: &CardRef<'_>) -> bool {
-        let held = self.by_name(card.publisher(), card.name());
-        held.is_some_and(|held| {
-            let sequence = self.live.get(&held).map_or(0, |live| live.listing.sequence);
-            (card.sequence(), card.id()) <= (sequence, held)
-        })
+    fn admit(&mut self, now: Now, card: &CardRef<'_>) -> Applied {
+        let applied = self.preview(now, card);
+        let leaves = match applied {
+            Applied::New { evicted } => {
+                self.evicted += u64::from(evicted.is_some());
+                evicted
+            }
+            Applied::Newer { replaced } => Some(replaced),
+            Applied::Stale | Applied::Duplicate | Applied::Refused(_) => return applied,
+        };
+        if let Some(leaves) = leaves {
+            self.remove(leaves);
+        }
+        let listing = Listing::of(card);
+        self.insert(card.id(), listing, (listing.publisher, Arc::from(card.name())));
+        applied
     }
 
     /// Who leaves for a card: of the publisher with the most cards, the newcomer counted, the one that expires first.
@@ -416,6 +416,8 @@ mod tests {
         for card in flood.iter().take(3) {
             assert_eq!(catalog.apply(now(), card), Applied::New { evicted: None });
         }
+        assert_eq!(catalog.preview(now(), &flood[4].view()), Applied::New { evicted: Some(flood[0].id()) });
+        assert!(catalog.contains(&flood[0].id()), "looking changes nothing");
         assert_eq!(catalog.apply(now(), &flood[4]), Applied::New { evicted: Some(flood[0].id()) });
         // It would be the first of its publisher to leave.
         let short = expiring(2, "short", 1, 5);

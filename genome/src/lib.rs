@@ -29,7 +29,6 @@ pub mod manifest;
 pub mod model;
 pub mod publish;
 pub mod search;
-pub mod store;
 pub mod verified;
 
 #[cfg(test)]

@@ -9,5 +9,5 @@ mod jsonl;
 mod tests;
 
 pub use adapter_directory::from_adapter_dir;
-pub use draft::{Draft, DraftError, Published, embedding_text, withdraw};
+pub use draft::{Draft, DraftError, Published, withdraw};
 pub use jsonl::{FileError, JsonlError, Lines, from_jsonl, open_jsonl};

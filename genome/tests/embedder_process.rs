@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wend_genome::embed::{ChildCommand, ChildEmbedder, EmbedError, Embedder, Limits, MINI_LM, embed_all, embed_one};
+use wend_genome::embed::{ChildCommand, ChildEmbedder, EmbedError, Embedder, Limits, MINI_LM, embed_one};
 use wend_genome::entry::{DIMS, SpaceId};
 
 fn main() {
@@ -132,10 +132,8 @@ fn soon(what: impl Fn() -> bool) -> bool {
 fn texts_become_vectors() {
     let embedder = pretending("well", quick());
     assert_eq!(embedder.process_id(), None, "nothing runs before the first text");
-    let mut progress = Vec::new();
-    let vectors = embed_all(&embedder, &["a", "bb", "ccc"], &mut |done| progress.push(done)).unwrap();
-    assert_eq!(vectors.iter().map(|vector| vector[0]).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
-    assert_eq!(progress, [1, 2, 3]);
+    let vectors = ["a", "bb", "ccc"].map(|text| embed_one(&embedder, text).unwrap());
+    assert_eq!(vectors.map(|vector| vector[0]), [1.0, 2.0, 3.0]);
     let mut rows = Vec::new();
     embedder.embed(&["a", "bb"], &mut rows).unwrap();
     assert_eq!((rows.len(), embedder.dims(), embedder.space()), (2 * DIMS, DIMS, MINI_LM));
@@ -265,7 +263,7 @@ fn the_real_model() {
     };
     let embedder = ChildEmbedder::new(this_with(["embed-child", &folder]), MINI_LM, Limits::default());
     let texts = ["review rust code for unsafe blocks", "find memory bugs in Rust", "a recipe for dumplings"];
-    let vectors = embed_all(&embedder, &texts, &mut |_| ()).unwrap();
+    let vectors = texts.map(|text| embed_one(&embedder, text).unwrap());
     let dot = |a: &[f32; DIMS], b: &[f32; DIMS]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     assert!((dot(&vectors[0], &vectors[0]) - 1.0).abs() < 1e-4);
     assert!(dot(&vectors[0], &vectors[1]) > dot(&vectors[0], &vectors[2]) + 0.2);

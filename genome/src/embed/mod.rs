@@ -88,22 +88,6 @@ pub fn entry_text(name: &str, description: &str, tags: &[String]) -> String {
     format!("{name}. {description}. {}", tags.join(", "))
 }
 
-/// Embeds many texts, as when a file of entries is published. `progress` hears after each how many are done.
-///
-/// Returns one vector of [`DIMS`](crate::entry::DIMS) values per text. Blocking: call from a job.
-pub fn embed_all(
-    embedder: &dyn Embedder,
-    texts: &[&str],
-    progress: &mut dyn FnMut(usize),
-) -> Result<Vec<[f32; crate::entry::DIMS]>, EmbedError> {
-    let mut vectors = Vec::with_capacity(texts.len());
-    for (done, text) in texts.iter().enumerate() {
-        vectors.push(embed_one(embedder, text)?);
-        progress(done + 1);
-    }
-    Ok(vectors)
-}
-
 /// Embeds one text. Blocking: call from a job.
 pub fn embed_one(embedder: &dyn Embedder, text: &str) -> Result<[f32; crate::entry::DIMS], EmbedError> {
     let mut row = Vec::with_capacity(crate::entry::DIMS);

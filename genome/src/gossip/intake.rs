@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use wend_packet::IdentityHash;
 use wend_packet::bounded::Bounded;
 use wend_packet::identity::PublicIdentity;
+use wend_packet::time::Now;
 
 use super::message::{Bundle, Shelf};
 use crate::card::{Card, VerifyError};
-use crate::catalog::Catalog;
+use crate::catalog::{Applied, Catalog};
 use crate::entry::EntryId;
 use crate::verified::Verified;
 
@@ -54,6 +55,8 @@ pub struct IntakeCount {
     pub waiting: usize,
     /// In the catalog already, or replaced there.
     pub known: usize,
+    /// May not enter the catalog now: expired, too far ahead, or there is no room.
+    pub refused: usize,
     /// Dropped because too much is waiting.
     pub dropped: usize,
 }
@@ -72,17 +75,26 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// Takes what a peer sent.
-    pub fn handle_bundle(&mut self, bundle: &Bundle, catalog: &Catalog, shelf: &dyn Shelf) -> IntakeCount {
+    /// Takes what a peer sent. What the catalog would not take now goes no further.
+    pub fn handle_bundle(&mut self, now: Now, bundle: &Bundle, catalog: &Catalog, shelf: &dyn Shelf) -> IntakeCount {
         let mut count = IntakeCount::default();
         // A key counts only for cards at hand, so that nobody can have us collect keys.
         let sent: BTreeMap<IdentityHash, PublicIdentity> = bundle.keys().map(|key| (key.hash(), key)).collect();
         sent.values().for_each(|key| self.handle_key(key));
         for card in bundle.cards() {
             let publisher = card.view().publisher();
-            if catalog.is_known(&card.view()) {
-                count.known += 1;
-            } else if self.checks.len() >= CHECKS_MAX {
+            match catalog.preview(now, &card.view()) {
+                Applied::Duplicate | Applied::Stale => {
+                    count.known += 1;
+                    continue;
+                }
+                Applied::Refused(_) => {
+                    count.refused += 1;
+                    continue;
+                }
+                Applied::New { .. } | Applied::Newer { .. } => {}
+            }
+            if self.checks.len() >= CHECKS_MAX {
                 count.dropped += 1;
             } else if let Some(key) = sent.get(&publisher).copied().or_else(|| shelf.key(&publisher)) {
                 self.checks.push_back(Check { card, key });

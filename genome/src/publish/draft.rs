@@ -5,6 +5,7 @@ use wend_packet::time::{Now, UnixTime};
 
 use crate::card::{Card, CardFields, short_name, withdrawal};
 use crate::class::{BaseModelKey, LanguageClass, LicenceClass, SizeClass};
+use crate::embed::entry_text;
 use crate::entry::{EntryId, Kind, QuantisedVector, Sketch, SpaceId};
 use crate::manifest::{AdapterFacts, BaseModel, File, Manifest, SignedManifest, TooLong, limits};
 use crate::verified::Verified;
@@ -62,12 +63,12 @@ pub struct Published {
     pub manifest: Verified<SignedManifest>,
 }
 
-/// The text whose vector stands for an entry: `name. description. tags`, the tags joined by a comma and a space.
-pub fn embedding_text(draft: &Draft) -> String {
-    format!("{}. {}. {}", draft.name, draft.description, draft.tags.join(", "))
-}
-
 impl Draft {
+    /// The text whose vector stands for the entry.
+    pub fn text(&self) -> String {
+        entry_text(&self.name, &self.description, &self.tags)
+    }
+
     /// Whether every field is within its bounds.
     ///
     /// # Errors
@@ -99,7 +100,7 @@ impl Draft {
 
     /// Makes manifest and card and signs both.
     ///
-    /// `vector` is that of [`embedding_text`], with its space, when there is a model; `sequence` is higher than any before
+    /// `vector` is that of [`Draft::text`], with its space, when there is a model; `sequence` is higher than any before
     /// under this name; `expiry` is when the card stops being true, at most 400 days ahead.
     ///
     /// # Errors

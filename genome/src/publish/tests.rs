@@ -21,7 +21,7 @@ fn expiry() -> UnixTime {
 fn a_line_of_a_catalog_becomes_a_card_and_a_manifest() {
     let draft = from_jsonl(LINE, 1).unwrap();
     let text = "rust-clippy-explainer-for-students. Turns diagnostics into two plain sentences.. rust, lint";
-    assert_eq!(embedding_text(&draft), text);
+    assert_eq!(draft.text(), text);
     let vector = QuantisedVector::from_f32(&core::array::from_fn::<f32, DIMS, _>(|index| (index as f32).sin()));
     let space = SpaceId([0x53, 0xaa, 0x51, 0x17]);
     let published = draft.finish(&identity(1), Some((space, vector)), 7, now(), expiry()).unwrap();
@@ -130,7 +130,12 @@ fn made(folder: &Path, arguments: &[&str]) -> Option<PathBuf> {
             Some(out)
         }
         Err(error) => {
-            eprintln!("skipped, no python3: {error}");
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            // Not `eprintln!`, which is shown of failed tests only.
+            drop(std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("SKIPPED {test}: no python3 ({error})\n"),
+            ));
             None
         }
     }

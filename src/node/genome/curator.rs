@@ -18,6 +18,7 @@ use wend_packet::IdentityHash;
 use wend_packet::identity::{Identity, PublicIdentity};
 use wend_packet::time::Now;
 
+use super::expiry::Resting;
 use super::publishing::{Prepared, Published};
 use super::references::References;
 use super::{Parts, Request, entries, read_value, write_value};
@@ -48,6 +49,7 @@ pub(super) struct Curator {
     clock: Clock,
     store: Store,
     references: References,
+    pub(super) resting: Resting,
     pub(super) shelf: DiskShelf,
     pub(super) search: Search,
     intake: Intake,
@@ -69,6 +71,7 @@ impl Curator {
             shelf: DiskShelf(Some(store.clone())),
             store,
             references: References::default(),
+            resting: Resting::default(),
             search: Search::new(CAPACITY_STANDARD),
             intake: Intake::default(),
             answerer: SyncAnswerer::default(),
@@ -94,14 +97,19 @@ impl Curator {
                 Applied::New { evicted } => gone.extend(evicted),
                 Applied::Newer { replaced } => gone.push(replaced),
                 Applied::Duplicate => {}
-                Applied::Stale | Applied::Refused(_) => gone.push(card.id()),
+                Applied::Stale => gone.push(card.id()),
+                Applied::Refused(why) => {
+                    if !self.rest(now, &card, why) {
+                        gone.push(card.id());
+                    }
+                }
             }
         }
         for id in self.catalog.ids().collect::<Vec<_>>() {
             self.list_for_search(id);
         }
         self.forget(&gone);
-        self.show();
+        self.keep_time(now);
     }
 
     /// Serves requests until every handle is gone.
@@ -140,11 +148,7 @@ impl Curator {
             Request::Keep { entry, manifest, key, reply } => {
                 tell(reply, self.keep_manifest(entry, &manifest, &key));
             }
-            Request::Expire => {
-                let gone = self.catalog.expire(now);
-                self.forget(&gone);
-                self.show();
-            }
+            Request::Expire => self.keep_time(now),
         }
     }
 
@@ -184,6 +188,7 @@ impl Curator {
         let mut publishers = BTreeSet::new();
         for id in gone {
             self.search.remove(*id);
+            self.resting.remove(id);
             if let Some(card) = self.card(id) {
                 let card = card.view();
                 let last = self.references.remove(&card);
@@ -194,14 +199,17 @@ impl Curator {
             }
             changes.push(Change::NoCard(*id.as_bytes()));
         }
-        let unused = publishers.into_iter().filter(|who| *who != own && !self.catalog.has_publisher(who));
+        let unused = publishers
+            .into_iter()
+            .filter(|who| *who != own && !self.catalog.has_publisher(who) && !self.resting.has_publisher(who));
         changes.extend(unused.map(Change::NoPublisher));
         drop(self.commit(changes));
     }
 
     /// Counts what a card refers to, from when it is on the disk.
     pub(super) fn count(&mut self, card: &CardRef<'_>) {
-        if !self.catalog.contains(&card.id()) {
+        let id = card.id();
+        if !self.catalog.contains(&id) && !self.resting.contains(&id) {
             self.references.add(card);
         }
     }
@@ -272,18 +280,25 @@ impl Curator {
     }
 
     pub(super) fn take(&mut self, now: Now, bundle: &Bundle) -> Result<usize, Failure> {
-        self.intake.handle_bundle(bundle, &self.catalog, &self.shelf);
+        let count = self.intake.handle_bundle(now, bundle, &self.catalog, &self.shelf);
+        if count.refused + count.dropped > 0 {
+            tracing::debug!(refused = count.refused, dropped = count.dropped, "cards not taken");
+        }
         self.admit(now)
     }
 
     /// Checks what waits, and takes in what is good: first onto the disk, then into the catalog.
     fn admit(&mut self, now: Now) -> Result<usize, Failure> {
         let mut good: Vec<Checked> = Vec::new();
+        let mut forged = 0;
         while let Some(check) = self.intake.poll_check() {
             match check.run() {
                 Ok(checked) => good.push(checked),
-                Err(error) => tracing::warn!(%error, "card refused"),
+                Err(_) => forged += 1,
             }
+        }
+        if forged > 0 {
+            tracing::debug!(forged, "cards that their publishers did not sign");
         }
         if good.is_empty() {
             return Ok(0);
@@ -295,7 +310,7 @@ impl Curator {
             ]
         });
         self.commit(changes.collect())?;
-        let (mut new, mut gone) = (0, Vec::new());
+        let (mut new, mut refused, mut gone) = (0, 0, Vec::new());
         for Checked { card, .. } in &good {
             self.count(&card.view());
             match self.catalog.apply(now, card) {
@@ -306,15 +321,17 @@ impl Curator {
                     gone.push(card.id());
                     continue;
                 }
-                Applied::Refused(why) => {
-                    tracing::debug!(entry = ?card.id(), %why, "card refused");
+                Applied::Refused(_) => {
+                    refused += 1;
                     gone.push(card.id());
                     continue;
                 }
             }
+            self.resting.remove(&card.id());
             new += 1;
             self.list_for_search(card.id());
         }
+        tracing::debug!(new, refused, "cards came in");
         self.forget(&gone);
         self.show();
         Ok(new)

@@ -3,6 +3,7 @@
 use wend_commands::builtin::genome::{CatalogEntry, File, Hit, ShowReply};
 use wend_commands::{Blob, Value};
 use wend_genome::card::CardRef;
+use wend_genome::class::SizeClass;
 use wend_genome::manifest::{AdapterFacts, Manifest, SignedManifest};
 use wend_genome::search;
 use wend_packet::{DestinationHash, IdentityHash};
@@ -35,7 +36,7 @@ pub(super) fn full(card: &CardRef<'_>, own: IdentityHash, manifest: Option<&Sign
         own: card.publisher() == own,
         sequence: card.sequence(),
         expires: card.expiry(),
-        size_bytes: 1_u64.checked_shl(u32::from(card.size().0)).filter(|_| card.size().0 > 0).unwrap_or_default(),
+        size_bytes: least_bytes(card.size()),
         licence_class: card.licence().to_string(),
         // Only cards whose signature held ever enter the catalog.
         card_verified: true,
@@ -54,6 +55,12 @@ pub(super) fn full(card: &CardRef<'_>, own: IdentityHash, manifest: Option<&Sign
         adapter: fields.and_then(|fields| fields.adapter.as_ref()).map(adapter),
     };
     EntryView { reply }
+}
+
+/// The least that a size class stands for, which is the size rounded down to a power of two.
+fn least_bytes(size: SizeClass) -> u64 {
+    let bits = u32::from(size.0).checked_sub(1);
+    bits.and_then(|bits| 1_u64.checked_shl(bits)).unwrap_or_default()
 }
 
 fn files(manifest: &Manifest) -> Vec<File> {
@@ -135,6 +142,13 @@ pub(super) fn facets(card: &CardRef<'_>, manifest: Option<&Manifest>) -> search:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_rounded_down_to_a_power_of_two() {
+        for (len, shown) in [(0, 0), (1, 1), (2, 2), (3, 2), (1000, 512), (1024, 1024), (u64::MAX, 1 << 63)] {
+            assert_eq!(least_bytes(SizeClass::of_len(len)), shown, "{len}");
+        }
+    }
 
     #[test]
     fn a_snippet_is_cut_at_a_character() {

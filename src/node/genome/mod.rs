@@ -4,6 +4,7 @@
 mod curator;
 mod embedding;
 mod entries;
+mod expiry;
 #[cfg(feature = "embeddings")]
 mod index;
 mod lookup;
@@ -35,7 +36,7 @@ pub(super) use searching::{Found, Question};
 
 /// Requests that wait for the thread; a caller beyond that waits for room, under its own deadline.
 const REQUESTS: usize = 64;
-/// How often the thread looks for cards that have expired.
+/// How often the thread looks at the clock: for cards that have expired, and own entries to renew.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What the genome task is made of.

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use wend_commands::Failure;
 use wend_commands::builtin::genome as commands;
+use wend_commands::{Code, Failure};
 use wend_genome::adapter::{Fault, ReadError};
-use wend_genome::card::short_name;
-use wend_genome::catalog::Applied;
-use wend_genome::embed::{Embedder, embed_one};
-use wend_genome::entry::{EntryId, QuantisedVector, SpaceId};
-use wend_genome::publish::{Draft, Published as Signed, embedding_text, from_adapter_dir, open_jsonl};
-use wend_packet::time::Now;
+use wend_genome::card::{Card, short_name};
+use wend_genome::catalog::{Applied, CLOCK_SET};
+use wend_genome::embed::{Embedder, embed_one, entry_text};
+use wend_genome::entry::{QuantisedVector, SpaceId};
+use wend_genome::manifest::SignedManifest;
+use wend_genome::publish::{Draft, Published as Signed, from_adapter_dir, open_jsonl};
+use wend_packet::time::{Now, UnixTime};
 
 use super::GenomeHandle;
 use super::curator::Curator;
 use super::embedding::{Embedding, blocking};
+use super::expiry::next_sequence;
 use crate::control::{self, Progress};
+use crate::node::clock::unix_now;
 use crate::node::store::Change;
 
 /// Drafts that are embedded, signed and stored together: one sync of the disk, and a bounded amount of memory.
@@ -40,6 +42,7 @@ pub(crate) struct Published {
     pub(super) added: u32,
     pub(super) updated: u32,
     pub(super) unchanged: u32,
+    pub(super) embedded: u32,
     pub(super) refused: Vec<commands::Refusal>,
     pub(super) entries: Vec<commands::PublishedEntry>,
 }
@@ -52,11 +55,12 @@ enum Source {
 
 /// Reads, embeds, signs and stores what is at `path`.
 pub(super) async fn publish(genome: &GenomeHandle, path: PathBuf) -> Result<commands::PublishReply, Failure> {
+    check_clock(unix_now())?;
     let reports = control::reporter();
     let shown = path.display().to_string();
     let mut source = blocking(move || open(&path)).await??;
     let mut total = Published::default();
-    let (mut done, mut embedded) = (0, 0);
+    let mut done = 0;
     loop {
         let (embedding, show) = (genome.embedding().clone(), Shown { reports: reports.clone(), done });
         let (batch, refused, rest) = blocking(move || -> Result<_, Failure> {
@@ -69,11 +73,11 @@ pub(super) async fn publish(genome: &GenomeHandle, path: PathBuf) -> Result<comm
             break;
         }
         done += batch.len();
-        embedded += batch.iter().filter(|prepared| prepared.vector.is_some()).count();
-        let published = genome.commit(batch).await?;
+        let published = genome.commit(batch).await.map_err(|failure| broken_off(failure, &total))?;
         total.added += published.added;
         total.updated += published.updated;
         total.unchanged += published.unchanged;
+        total.embedded += published.embedded;
         total.entries.extend(published.entries);
         total.refused.extend(refused.into_iter().chain(published.refused));
         if total.refused.len() >= REFUSALS {
@@ -94,9 +98,17 @@ pub(super) async fn publish(genome: &GenomeHandle, path: PathBuf) -> Result<comm
         unchanged: total.unchanged,
         refused: total.refused,
         entries: total.entries,
-        embedded: u32::try_from(embedded).unwrap_or(u32::MAX),
+        embedded: total.embedded,
         catalog_root: genome.summary().root,
     })
+}
+
+/// A file that cannot be stored to its end: what came before stays published.
+fn broken_off(failure: Failure, total: &Published) -> Failure {
+    match total.added + total.updated + total.unchanged {
+        0 => failure,
+        kept => Failure::new(failure.code, format!("{}; {kept} entries before that are published", failure.detail)),
+    }
 }
 
 /// Shows a person how far it is.
@@ -184,7 +196,7 @@ fn embed(drafts: Vec<Draft>, embedding: &Embedding, shown: &Shown) -> Vec<Prepar
     let mut prepared = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
         let vector = embedder.as_ref().map(|embedder| {
-            let vector = embed_one(&**embedder, &embedding_text(&draft))?;
+            let vector = embed_one(&**embedder, &draft.text())?;
             Ok::<_, wend_genome::embed::EmbedError>((embedder.space(), QuantisedVector::from_f32(&vector)))
         });
         let vector = match vector {
@@ -202,15 +214,26 @@ fn embed(drafts: Vec<Draft>, embedding: &Embedding, shown: &Shown) -> Vec<Prepar
     prepared
 }
 
+/// What is published by a clock that was never set would expire before it is seen.
+fn check_clock(now: UnixTime) -> Result<(), Failure> {
+    if now >= CLOCK_SET {
+        return Ok(());
+    }
+    let detail = "the clock of this machine stands before 2024, and what is published carries a date: set the clock, or let \
+                  it be set over the network, and publish again";
+    Err(Failure::new(Code::UNAVAILABLE, detail))
+}
+
 /// Signs drafts, stores them in one transaction, then takes them into the catalog.
 pub(super) fn into_catalog(curator: &mut Curator, now: Now, drafts: Vec<Prepared>) -> Result<Published, Failure> {
+    check_clock(now.unix)?;
     let mut published = Published::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut signed: Vec<Signed> = Vec::new();
     for Prepared { draft, vector } in drafts {
         let refuse = |reason: String| commands::Refusal { place: draft.name.clone(), reason };
         let short = short_name(&draft.name).to_owned();
-        let before = curator.catalog.by_name(curator.identity.hash(), &short).and_then(|id| Before::of(curator, id));
+        let before = Before::of(curator, &short);
         let taken = names.get(&short).or(before.as_ref().and_then(|before| before.name.as_ref()));
         if let Some(other) = taken.filter(|other| **other != draft.name) {
             published.refused.push(refuse(format!(
@@ -224,27 +247,35 @@ pub(super) fn into_catalog(curator: &mut Curator, now: Now, drafts: Vec<Prepared
             continue;
         }
         names.insert(short, draft.name.clone());
-        let sequence = before.as_ref().map_or(1, |before| before.sequence.saturating_add(1));
+        let sequence = next_sequence(before.as_ref().map(|before| before.card.view().sequence()), now);
+        // Without an embedder today, what was embedded before stays found by its meaning.
+        let kept = || before.as_ref().and_then(|before| before.vector_of(&draft.text()));
+        let vector = vector.or_else(kept);
         let name = draft.name.clone();
         match draft.finish(&curator.identity, vector, sequence, now, now.unix.plus(curator.expiry)) {
             Ok(entry) if before.as_ref().is_some_and(|before| before.is_same(curator, now, &entry)) => {
                 published.unchanged += 1;
+                published.embedded += u32::from(vector.is_some());
             }
-            Ok(entry) => signed.push(entry),
+            Ok(entry) => {
+                published.embedded += u32::from(vector.is_some());
+                signed.push(entry);
+            }
             Err(error) => published.refused.push(commands::Refusal { place: name, reason: error.to_string() }),
         }
     }
     if signed.is_empty() {
         return Ok(published);
     }
-    let own = curator.identity.public();
-    let mut changes = vec![Change::Publisher(own.hash(), *own.as_bytes())];
+    let key = curator.identity.public();
+    let mut changes = vec![Change::Publisher(key.hash(), *key.as_bytes())];
     for Signed { card, manifest } in &signed {
         changes.push(Change::Card(*card.id().as_bytes(), card.as_bytes().to_vec()));
         changes.push(Change::Manifest(*manifest.hash().as_bytes(), manifest.as_bytes().to_vec()));
     }
     curator.commit(changes)?;
     let (mut gone, mut superseded) = (Vec::new(), Vec::new());
+    let own = curator.identity.hash();
     for Signed { card, manifest } in &signed {
         curator.count(&card.view());
         match curator.catalog.apply(now, card) {
@@ -268,6 +299,7 @@ pub(super) fn into_catalog(curator: &mut Curator, now: Now, drafts: Vec<Prepared
                 continue;
             }
         }
+        superseded.extend(curator.resting.by_name(own, card.view().name()));
         curator.list_for_search(card.id());
         published.entries.push(commands::PublishedEntry {
             entry: super::outward(card.id()),
@@ -283,26 +315,35 @@ pub(super) fn into_catalog(curator: &mut Curator, now: Now, drafts: Vec<Prepared
 
 /// What is published under a name already.
 struct Before {
-    id: EntryId,
-    sequence: u32,
+    card: Card,
+    manifest: Option<SignedManifest>,
     name: Option<String>,
 }
 
 impl Before {
-    fn of(curator: &Curator, id: EntryId) -> Option<Self> {
+    /// The newest card of this node under a short name, even if it is expired.
+    fn of(curator: &Curator, short: &str) -> Option<Self> {
+        let own = curator.identity.hash();
+        let id = curator.catalog.by_name(own, short).or_else(|| curator.resting.by_name(own, short))?;
         let card = curator.card(&id)?;
-        let name = curator.manifest_of(&card.view()).map(|manifest| manifest.fields().name.clone());
-        Some(Self { id, sequence: card.view().sequence(), name })
+        let manifest = curator.manifest_of(&card.view());
+        let name = manifest.as_ref().map(|manifest| manifest.fields().name.clone());
+        Some(Self { card, manifest, name })
+    }
+
+    /// The vector there is, when it stands for the same text.
+    fn vector_of(&self, text: &str) -> Option<(SpaceId, QuantisedVector)> {
+        let fields = self.manifest.as_ref()?.fields();
+        let same = entry_text(&fields.name, &fields.description, &fields.tags) == text;
+        fields.vector.filter(|_| same)
     }
 
     /// Whether publishing `entry` would change nothing but dates, while the card is good for half its time yet.
     fn is_same(&self, curator: &Curator, now: Now, entry: &Signed) -> bool {
-        let Some(card) = curator.card(&self.id) else { return false };
-        let Some(old) = curator.manifest_of(&card.view()) else { return false };
+        let Some(old) = &self.manifest else { return false };
         let mut new = entry.manifest.fields().clone();
         new.created = old.fields().created;
         new.sequence = old.fields().sequence;
-        let half = Duration::from_secs(curator.expiry.as_secs() / 2);
-        new == *old.fields() && card.view().expiry() > now.unix.plus(half)
+        new == *old.fields() && self.card.view().expiry() > now.unix.plus(curator.expiry / 2)
     }
 }

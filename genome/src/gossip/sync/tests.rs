@@ -64,7 +64,7 @@ impl Node {
     }
 
     fn take(&mut self, bundle: &Bundle) {
-        self.repeated += self.intake.handle_bundle(bundle, &self.catalog, &self.disk).known;
+        self.repeated += self.intake.handle_bundle(now(), bundle, &self.catalog, &self.disk).known;
         while let Some(check) = self.intake.poll_check() {
             let checked = check.run().expect("honest cards");
             self.disk.keys.insert(checked.key.hash(), checked.key);
@@ -326,12 +326,22 @@ fn cards_without_a_key_wait_and_at_most_64_of_them() {
 }
 
 #[test]
+fn what_the_catalog_would_refuse_is_not_checked() {
+    let mut node = Node::new(1);
+    let cards = [expiring(2, "expired", 1, 0), expiring(2, "for ever", 1, 401 * 24 * 3600), card(2, "good", 1)];
+    let cards = cards.iter().flat_map(|card| card.as_bytes().to_vec()).collect();
+    let bundle = Bundle { cards, keys: identity(2).public().as_bytes().to_vec() };
+    let count = node.intake.handle_bundle(now(), &bundle, &node.catalog, &node.disk);
+    assert_eq!((count.queued, count.refused), (1, 2));
+}
+
+#[test]
 fn a_forged_card_does_not_pass_its_check() {
     let mut node = Node::new(1);
     let mut forged = card(2, "forged", 1).as_bytes().to_vec();
     forged[50] ^= 1;
     let bundle = Bundle { cards: forged, keys: identity(2).public().as_bytes().to_vec() };
-    assert_eq!(node.intake.handle_bundle(&bundle, &node.catalog, &node.disk).queued, 1);
+    assert_eq!(node.intake.handle_bundle(now(), &bundle, &node.catalog, &node.disk).queued, 1);
     assert!(node.intake.poll_check().unwrap().run().is_err());
 }
 

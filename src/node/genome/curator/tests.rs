@@ -187,3 +187,118 @@ fn question(text: &str, vector: Option<(SpaceId, QuantisedVector)>) -> Question 
     let vector = vector.map(|(space, vector)| (space, QueryVector::Quantised(vector)));
     Question { text: text.to_owned(), vector, filter: Filter::default(), limit: 10, why_words: None }
 }
+
+#[test]
+fn what_was_published_survives_a_start_with_a_clock_far_ahead() {
+    let mut node = Node::new();
+    node.publish(now(), "mine", Some(vector(0.1)));
+    let theirs = published_by(2, "theirs", 1);
+    node.take(now(), 2, &theirs.card);
+    let before = node.own("mine").expect("published");
+    let ahead = now().later(days(200));
+    let node = node.restarted(ahead);
+    let renewed = node.own("mine").expect("renewed");
+    assert_eq!(renewed.view().manifest(), before.view().manifest());
+    assert_eq!(renewed.view().sequence(), before.view().sequence() + 1);
+    assert_eq!(renewed.view().expiry(), ahead.unix.plus(days(180)));
+    assert!(node.shown("mine").manifest_verified);
+    assert!(!node.curator.catalog.contains(&theirs.card.id()), "expired by this clock");
+    // The clock is right again: what others published comes back from the disk.
+    let node = node.restarted(now());
+    assert!(node.shown("mine").manifest_verified);
+    assert!(node.curator.catalog.contains(&theirs.card.id()));
+    assert!(node.curator.shelf.key(&identity(2).hash()).is_some());
+}
+
+#[test]
+fn own_entries_from_an_impossible_date_are_renewed_when_the_clock_is_right() {
+    let mut node = Node::new();
+    let far_ahead = now().later(days(1000));
+    node.publish(far_ahead, "mine", None);
+    node.curator.keep_time(now());
+    assert_eq!(node.own("mine").map(|card| card.view().expiry()), Some(now().unix.plus(days(180))));
+    let mut node = node.restarted(now());
+    node.publish(far_ahead, "other", None);
+    let node = node.restarted(now());
+    assert_eq!(node.own("other").map(|card| card.view().expiry()), Some(now().unix.plus(days(180))));
+    assert!(node.shown("mine").manifest_verified && node.shown("other").manifest_verified);
+}
+
+#[test]
+fn own_entries_are_renewed_at_half_their_life_and_not_before() {
+    let mut node = Node::new();
+    node.publish(now(), "mine", None);
+    let first = node.own("mine").expect("published");
+    node.curator.keep_time(now().later(days(89)));
+    assert_eq!(node.own("mine"), Some(first.clone()));
+    node.curator.keep_time(now().later(days(91)));
+    let second = node.own("mine").expect("renewed");
+    assert_eq!(second.view().expiry(), now().unix.plus(days(271)));
+    assert!(node.curator.card(&first.id()).is_none() && node.shown("mine").manifest_verified);
+}
+
+#[test]
+fn expired_cards_of_others_stay_on_the_disk_for_thirty_days() {
+    let mut node = Node::new();
+    let entry = published_by(2, "theirs", 1);
+    node.take(now(), 2, &entry.card);
+    node.keep(&entry, 2);
+    node.curator.keep_time(now().later(days(181)));
+    assert!(!node.curator.catalog.contains(&entry.card.id()));
+    let mut node = node.restarted(now().later(days(209)));
+    assert!(!node.curator.catalog.contains(&entry.card.id()));
+    assert!(node.curator.card(&entry.card.id()).is_some() && node.curator.manifest(entry.manifest.hash()).is_some());
+    node.curator.keep_time(now().later(days(211)));
+    assert!(node.curator.card(&entry.card.id()).is_none() && node.curator.manifest(entry.manifest.hash()).is_none());
+    assert!(node.curator.shelf.key(&identity(2).hash()).is_none());
+}
+
+#[test]
+fn nothing_is_published_by_a_clock_that_was_never_set() {
+    let mut node = Node::new();
+    let unset = Now { mono: Instant::ZERO, unix: UnixTime(5000) };
+    let refused = node.curator.publish(unset, vec![Prepared { draft: draft("mine"), vector: None }]);
+    let failure = refused.map(|_| ()).expect_err("refused");
+    assert!(failure.code == Code::UNAVAILABLE && failure.detail.contains("set the clock"), "{failure}");
+}
+
+#[test]
+fn publishing_without_an_embedder_keeps_the_vector_of_the_same_text() {
+    let mut node = Node::new();
+    let vector_of = |node: &Node| {
+        let card = node.own("mine").expect("published");
+        node.curator.manifest_of(&card.view()).and_then(|manifest| manifest.fields().vector)
+    };
+    node.publish(now(), "mine", Some(vector(0.1)));
+    let again = node.publish(now(), "mine", None);
+    assert_eq!((again.unchanged, again.embedded), (1, 1));
+    let newer = Draft { version: "1.1.0".to_owned(), ..draft("mine") };
+    let published = node.curator.publish(now(), vec![Prepared { draft: newer, vector: None }]).expect("published");
+    assert_eq!((published.updated, published.embedded), (1, 1));
+    assert_eq!(vector_of(&node), Some(vector(0.1)));
+    let other = Draft { description: "something else".to_owned(), ..draft("mine") };
+    node.curator.publish(now(), vec![Prepared { draft: other, vector: None }]).expect("published");
+    assert_eq!(vector_of(&node), None, "the vector of another text");
+}
+
+#[test]
+fn sequences_go_on_upwards_where_the_state_was_lost() {
+    let mut node = Node::new();
+    node.publish(now(), "mine", None);
+    node.publish(now(), "mine", Some(vector(0.1)));
+    let before = node.own("mine").expect("published").view().sequence();
+    assert_eq!(u64::from(before), now().unix.0 / 60 + 1);
+    let mut fresh = Node::new();
+    fresh.publish(now().later(Duration::from_secs(180)), "mine", None);
+    assert!(fresh.own("mine").expect("published").view().sequence() > before);
+}
+
+#[test]
+fn a_card_that_may_not_enter_is_neither_stored_nor_remembered() {
+    let mut node = Node::new();
+    let entry = published_by(2, "theirs", 1);
+    let late = now().later(days(300));
+    assert!(!node.take(late, 2, &entry.card));
+    assert!(node.curator.card(&entry.card.id()).is_none() && node.curator.shelf.key(&identity(2).hash()).is_none());
+    assert!(node.take(now(), 2, &entry.card));
+}
