@@ -396,6 +396,7 @@ fn what_another_node_answers_is_said_to_be_its_word() {
     meet(&near, &far);
     let exec = |command: &str| near.command(&["exec", "--node", "far", command]);
     refused(&exec("node/info"), NEGATIVE, &["far (", "refuses", "`node/info`", "[policy]"]);
+    refused(&exec("node/status"), NEGATIVE, &["far (", "refuses", "`node/status`", "the owner of a node only"]);
     refused(&exec("node/inof"), USAGE, &["far (", "answers", "did you mean `node/info`?"]);
 }
 

@@ -290,7 +290,8 @@ fn outline(value: &Value, depth: usize, out: &mut String) {
     }
 }
 
-fn scalar(value: &Value) -> String {
+/// A value that is neither list nor map, for a person.
+pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::Nil => "-".into(),
         Value::Text(text) => printable(text),

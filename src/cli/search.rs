@@ -1,10 +1,12 @@
 //! Subcommands that find skills and show them.
 
 use clap::Args;
+use wend_commands::Value;
 use wend_commands::builtin::genome;
 
 use super::Format;
 use super::client::call;
+use super::node::scalar;
 use super::report::{Exit, Report};
 use super::table::{Table, bytes, counted, emit, emit_json, printable, printable_lines, short};
 use crate::home::Home;
@@ -159,15 +161,31 @@ pub(super) fn show(home: &Home, args: &ShowArgs) -> Result<Exit, Report> {
         None => {}
     }
     if let Some(adapter) = &entry.adapter {
-        line("adapter", serde_json::to_string(adapter).unwrap_or_default());
+        line("adapter", facts(adapter));
     }
     let about = entry.description.as_deref().map(|text| format!("\n{}\n", printable_lines(text))).unwrap_or_default();
     emit(&format!("{}{about}", table.text()))
 }
 
+/// What is known of an adapter, in one line: `rank 8, alpha 16, targets q_proj v_proj`.
+fn facts(adapter: &Value) -> String {
+    let Value::Map(fields) = adapter else { return scalar(adapter) };
+    let shown = |value: &Value| match value {
+        Value::List(items) => items.iter().map(scalar).collect::<Vec<_>>().join(" "),
+        other => scalar(other),
+    };
+    fields.iter().map(|(key, value)| format!("{} {}", scalar(key), shown(value))).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_facts_of_an_adapter_are_one_line_for_a_person() {
+        let adapter = serde_json::from_str(r#"{"rank":8,"targets":["q_proj","v_proj"],"dtype":"f16"}"#).expect("JSON");
+        assert_eq!(facts(&adapter), "rank 8, targets q_proj v_proj, dtype f16");
+    }
 
     #[test]
     fn why_an_order_is_not_by_meaning_is_told_apart_from_what_it_is_by() {

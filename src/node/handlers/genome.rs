@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use wend_commands::Command as _;
 use wend_commands::builtin::genome::{
     Catalog, CatalogReply, CatalogSync, CatalogSyncReply, Hit, Manifest, ManifestReply, Publish, PublishReply, Search,
     SearchReply, Show, ShowReply, Sync, SyncReply, Wanted,
@@ -178,7 +179,7 @@ async fn show_entry(tools: Tools, show: Show) -> Result<ShowReply, Failure> {
     let answer = tools.mesh.execute(holder, &call, patience(None), arriving("bytes of the manifest")).await?;
     let fetched: ManifestReply = match answer.reply.result() {
         Ok(fetched) => fetched,
-        Err(failure) => return Err(tools.says(holder, failure).await),
+        Err(failure) => return Err(tools.says(holder, &Manifest::NAME, failure).await),
     };
     let mut kept = tools.genome.keep(id, fetched).await?.reply;
     kept.fetched_from = Some(holder);
@@ -198,7 +199,7 @@ async fn sync_with(tools: Tools, asked: CatalogSync) -> Result<CatalogSyncReply,
     control::report(format!("waiting for {to}"), 0, 0);
     let outcome = sync::with(to, None, Limits::default(), patience(asked.deadline_s), &tools.mesh, &tools.genome).await;
     let outcome = match outcome {
-        Err(failure) if failure.code == Code::DENIED => return Err(tools.says(to, failure).await),
+        Err(failure) if failure.code == Code::DENIED => return Err(tools.says(to, &Sync::NAME, failure).await),
         other => other?,
     };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

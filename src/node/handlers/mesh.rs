@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use wend_commands::Command as _;
 use wend_commands::builtin::mesh::{Execute, ExecuteReply, Ping, PingReply};
 use wend_commands::builtin::node;
 use wend_commands::{Blob, Call, Caller, Duplicate, Failure, Registry, Value};
@@ -47,12 +48,13 @@ async fn run(tools: Tools, execute: Execute) -> Result<ExecuteReply, Failure> {
     let to = tools.other(&execute.node).await?;
     let patience = patience(execute.deadline_s);
     let params = execute.params.unwrap_or(Value::Nil);
-    let call = Call::untyped(fresh_id(), execute.command, &params, whole_seconds(patience));
+    let command = execute.command;
+    let call = Call::untyped(fresh_id(), command.clone(), &params, whole_seconds(patience));
     control::report(format!("waiting for {to}"), 0, 0);
     let answer = tools.mesh.execute(to, &call, patience, arriving("bytes of the reply")).await?;
     let value = match answer.reply.value() {
         Ok(value) => value,
-        Err(failure) => return Err(tools.says(to, failure).await),
+        Err(failure) => return Err(tools.says(to, &command, failure).await),
     };
     Ok(ExecuteReply {
         destination: to,
@@ -79,7 +81,7 @@ async fn measure(tools: Tools, ping: Ping) -> Result<PingReply, Failure> {
     let elapsed = started.elapsed();
     let reply: node::PingReply = match answer.reply.result() {
         Ok(reply) => reply,
-        Err(failure) => return Err(tools.says(to, failure).await),
+        Err(failure) => return Err(tools.says(to, &node::Ping::NAME, failure).await),
     };
     if reply.payload != payload {
         return Err(Failure::new(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tokio::sync::watch;
-use wend_commands::{Code, Duplicate, Failure, Registry, Value};
+use wend_commands::{Access, Code, CommandName, Duplicate, Failure, Registry, Value, builtin};
 use wend_packet::stack::InterfaceId;
 use wend_packet::{DestinationHash, IdentityHash};
 
@@ -68,16 +68,20 @@ impl Tools {
         }
     }
 
-    /// What another node answered, so that it is clear whose word it is.
-    async fn says(&self, destination: DestinationHash, failure: Failure) -> Failure {
+    /// What another node answered to this command, so that it is clear whose word it is.
+    async fn says(&self, destination: DestinationHash, command: &CommandName, failure: Failure) -> Failure {
         let who = self.mesh.called(destination).await;
-        match failure.code {
-            Code::DENIED => Failure::new(
-                failure.code,
-                format!("{who} refuses: {}; its owner can allow it under [policy] in its config", failure.detail),
-            ),
-            code => Failure::new(code, format!("{who} answers: {}", failure.detail)),
-        }
+        let known = builtin::describe().into_iter().find(|known| known.name == *command);
+        let detail = match (failure.code, known.map(|known| known.access)) {
+            (Code::DENIED, Some(Access::Local)) => {
+                format!("{who} refuses: `{command}` runs for the owner of a node only, on the node's own machine")
+            }
+            (Code::DENIED, Some(Access::AtLeast(_))) => {
+                format!("{who} refuses: {}; its owner can allow it under [policy] in its config", failure.detail)
+            }
+            _ => format!("{who} answers: {}", failure.detail),
+        };
+        Failure::new(failure.code, detail)
     }
 }
 
