@@ -139,7 +139,13 @@ fn derive(private: &[u8; 32], public: &[u8; 32], salt: IdentityHash) -> Option<T
     TokenKey::from_slice(&key).ok()
 }
 
-/// A ratchet's private key, in the hands of the destination that made it.
+/// A ratchet's private key, in the hands of the destination that made it. It is not compared, as that would take time
+/// that tells about it.
+///
+/// ```compile_fail,E0277
+/// fn compare<T: PartialEq>() {}
+/// compare::<wend_packet::identity::RatchetKey>();
+/// ```
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RatchetKey([u8; RATCHET_LEN]);
 

@@ -12,6 +12,11 @@ const MAC_LEN: usize = 32;
 
 /// A symmetric key, split into its HMAC half and its cipher half. Keys are not compared: that would take time that tells
 /// about them.
+///
+/// ```compile_fail,E0277
+/// fn compare<T: PartialEq>() {}
+/// compare::<wend_packet::crypto::TokenKey>();
+/// ```
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub enum TokenKey {
     /// 64 bytes: AES-256-CBC.
