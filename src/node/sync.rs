@@ -59,13 +59,15 @@ pub(super) async fn with(
     genome: &GenomeHandle,
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let Some(mut asker) = genome.ask_sync(announced, limits).await? else {
+    let Some(mut dialogue) = genome.ask_sync(announced, limits).await? else {
         return Ok(Outcome { equal: true, ..Outcome::default() });
     };
-    let shelf = genome.shelf();
     let mut outcome = Outcome::default();
     let mut lost = 0;
-    while let Some(payload) = asker.poll_request(&shelf) {
+    loop {
+        let request;
+        (dialogue, request) = dialogue.poll_request().await?;
+        let Some(payload) = request else { break };
         let left = patience.saturating_sub(started.elapsed());
         if left.is_zero() {
             return Err(Failure::new(
@@ -76,7 +78,6 @@ pub(super) async fn with(
                 ),
             ));
         }
-        let payload = super::genome::write_value(&payload);
         let call =
             Call::new(fresh_id(), &Sync { payload: Blob(payload) }, u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
         let reply: SyncReply = match mesh.execute(to, &call, left, None).await {
@@ -84,20 +85,21 @@ pub(super) async fn with(
             // Lost with its link: asked again, unless this goes on.
             Err(failure) if failure.code == Code::UNAVAILABLE && lost < LOST_MAX => {
                 lost += 1;
-                asker.handle_lost();
+                dialogue.handle_lost();
                 continue;
             }
             Err(failure) => return Err(failure),
         };
-        let strange = |error: &dyn std::fmt::Display| {
-            Failure::new(Code::INTERNAL, format!("{to} broke off the sync of catalogs: {error}"))
-        };
-        let value = super::genome::read_value(&reply.payload.0).map_err(|error| strange(&error))?;
-        if let Some(bundle) = asker.handle_response(&value).map_err(|error| strange(&error))? {
+        let bundle;
+        (dialogue, bundle) = dialogue.handle_response(reply.payload.0).await.map_err(|failure| {
+            Failure::new(failure.code, format!("{to} broke off the sync of catalogs: {}", failure.detail))
+        })?;
+        if let Some(bundle) = bundle {
             outcome.received += genome.take(bundle).await?;
         }
-        control::report("cards received", as_u64(asker.received()), 0);
+        control::report("cards received", as_u64(dialogue.asker().received()), 0);
     }
+    let asker = dialogue.asker();
     outcome.sent = asker.pushed();
     outcome.traffic = asker.traffic();
     outcome.equal = asker.is_done() && !asker.is_unsettled();

@@ -18,15 +18,17 @@ use wend_packet::IdentityHash;
 use wend_packet::identity::{Identity, PublicIdentity};
 use wend_packet::time::Now;
 
+use super::dialogue::{read_value, write_value};
 use super::expiry::Resting;
 use super::publishing::{Prepared, Published};
 use super::references::References;
-use super::{Parts, Request, entries, read_value, write_value};
+use super::{Parts, Request, entries};
 use crate::node::calls::tell;
 use crate::node::clock::{Clock, randomness};
 use crate::node::store::{Change, Store, StoreError};
 
 /// Cards and keys on disk.
+#[derive(Debug)]
 pub(super) struct DiskShelf(pub(super) Option<Store>);
 
 impl Shelf for DiskShelf {

@@ -2,6 +2,7 @@
 //! ranking, signatures and disk would make packets wait; the core and the handlers ask it over a channel.
 
 mod curator;
+mod dialogue;
 mod embedding;
 mod entries;
 mod expiry;
@@ -22,7 +23,7 @@ use wend_commands::announce_data::CatalogSummary;
 use wend_commands::builtin::genome as commands;
 use wend_commands::{Code, EntryId, Failure, ManifestHash};
 use wend_genome::catalog::Summary;
-use wend_genome::gossip::message::{Bundle, Shelf};
+use wend_genome::gossip::message::Bundle;
 use wend_genome::gossip::sync::{Limits, SyncAsker};
 use wend_packet::IdentityHash;
 use wend_packet::identity::{Identity, PublicIdentity};
@@ -30,6 +31,7 @@ use wend_packet::identity::{Identity, PublicIdentity};
 use super::clock::Clock;
 use super::store::Store;
 use crate::home::Home;
+use dialogue::Dialogue;
 use embedding::Embedding;
 pub(super) use entries::EntryView;
 pub(super) use searching::{Found, Question};
@@ -118,6 +120,8 @@ pub(super) fn start(parts: Parts) -> GenomeHandle {
     drop(requests);
     tasks.spawn(async move {
         loop {
+            let glancing = embedding.clone();
+            drop(embedding::blocking(move || glancing.glance()).await);
             tokio::select! {
                 () = cancel.cancelled() => break,
                 () = tokio::time::sleep(EXPIRY_INTERVAL) => match weak.upgrade() {
@@ -186,8 +190,9 @@ impl GenomeHandle {
         &self,
         announced: Option<Summary>,
         limits: Limits,
-    ) -> Result<Option<SyncAsker>, Failure> {
-        self.ask(|reply| Request::AskSync { announced, limits, reply }).await
+    ) -> Result<Option<Dialogue>, Failure> {
+        let asker = self.ask(|reply| Request::AskSync { announced, limits, reply }).await?;
+        Ok(asker.map(|asker| Dialogue::new(asker, curator::DiskShelf(self.shelf.clone()))))
     }
 
     /// Answers a step of another node's dialogue.
@@ -204,11 +209,6 @@ impl GenomeHandle {
     /// When they cannot be stored.
     pub(super) async fn take(&self, bundle: Bundle) -> Result<usize, Failure> {
         self.ask(|reply| Request::Take { bundle, reply }).await?
-    }
-
-    /// Where cards and keys are read from.
-    pub(super) fn shelf(&self) -> impl Shelf + use<> {
-        curator::DiskShelf(self.shelf.clone())
     }
 
     /// What is embedded with.
@@ -268,21 +268,6 @@ impl GenomeHandle {
         let (manifest, key) = (fetched.manifest.0, fetched.publisher_key.as_bytes().to_vec());
         self.ask(|reply| Request::Keep { entry, manifest, key, reply }).await?
     }
-}
-
-/// A sync message from its bytes.
-pub(super) fn read_value(bytes: &[u8]) -> Result<rmpv::Value, String> {
-    let mut rest = bytes;
-    let value = rmpv::decode::read_value_with_max_depth(&mut rest, 8).map_err(|error| error.to_string())?;
-    if rest.is_empty() { Ok(value) } else { Err("bytes are left over".to_owned()) }
-}
-
-/// A sync message as bytes.
-pub(super) fn write_value(value: &rmpv::Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // Writing into memory does not fail.
-    drop(rmpv::encode::write_value(&mut bytes, value));
-    bytes
 }
 
 /// The identifiers of this crate's commands and of the catalog are the same bytes under two types.
