@@ -1,7 +1,7 @@
 //! The core task: the one owner of the packet layer. It decides nothing by itself; it feeds the stack and carries out
 //! what the stack and its callers ask for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use wend_packet::timers::Timers;
 use wend_packet::wire::PacketRef;
 use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
+use super::announcer::Announcer;
 use super::calls::{
     Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView, RequestFailure, tell,
 };
@@ -28,61 +29,31 @@ use super::clock::{Clock, randomness};
 use super::genome::GenomeHandle;
 use super::keeper::Keeper;
 use super::links::{OwnLinks, Wanted};
+use super::neighbours::Neighbour;
 use super::peers::{Peer, Peers};
+use super::seekers::Seekers;
 use super::server::{Incoming, Server, Verdict};
 
 /// Frames taken in at one wake-up before everything else gets its turn.
 const FRAMES_PER_TURN: usize = 64;
 /// Jobs that run at once, beside the core.
 const WORKERS: usize = 2;
-/// How long a path request may stay unanswered before it is repeated, with a new tag.
-const PATH_REQUEST_REPEAT: Duration = Duration::from_secs(7);
-/// Callers that wait for a path at once; a further one is told at once that there is none.
-const SEEKERS_MAX: usize = 256;
-/// How long after an interface came up the node announces itself, so that several make one announce.
-const ANNOUNCE_SETTLE: Duration = Duration::from_secs(1);
-/// Announces are repeated this often, give or take a tenth. docs/protocol/mesh.md.
-const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3600);
-/// Links below this many bit/s are announced on only every [`ANNOUNCE_INTERVAL_SLOW`].
-const SLOW_BPS: u64 = 64_000;
-/// Least time between two announces on a slow link that nobody asked for. docs/protocol/mesh.md.
-const ANNOUNCE_INTERVAL_SLOW: Duration = Duration::from_secs(6 * 3600);
-/// Least time between two announces because the catalog changed. docs/protocol/mesh.md.
-const ANNOUNCE_CHANGED: Duration = Duration::from_secs(900);
-/// Announces in an hour: transport nodes stop relaying a destination after six, and one is left for `wend announce`.
-const ANNOUNCES_PER_HOUR: usize = 5;
 /// How long links are given to say goodbye when the node stops.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What the core's own deadlines are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
-    Announce,
-    Seeker(u64),
     Idle(DestinationHash),
     Keep,
-}
-
-/// Whether a person wants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Yes,
-    No,
 }
 
 struct Attached {
     handle: InterfaceHandle,
     parent: Option<InterfaceId>,
     profile: Option<InterfaceProfile>,
-    announced: Option<Instant>,
     /// Whether a task waits for the driver to have room.
     full: bool,
-}
-
-struct Seeker {
-    to: DestinationHash,
-    until: Instant,
-    reply: oneshot::Sender<Option<u8>>,
 }
 
 /// What the node says of itself in announces, beside its catalog.
@@ -92,17 +63,6 @@ pub(super) struct SelfPortrait {
     pub data: AnnounceData,
     /// The catalog, as it changes.
     pub catalog: watch::Receiver<CatalogSummary>,
-}
-
-/// A neighbour whose catalog may differ from this node's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Neighbour {
-    /// Where.
-    pub destination: DestinationHash,
-    /// Its catalog, as announced.
-    pub catalog: CatalogSummary,
-    /// Bits per second of the interface it was heard on.
-    pub bitrate_bps: u64,
 }
 
 /// What the core is made of.
@@ -125,10 +85,9 @@ pub(super) struct Core {
     interfaces: BTreeMap<InterfaceId, Attached>,
     peers: Peers,
     links: OwnLinks,
-    seekers: BTreeMap<u64, Seeker>,
-    next_seeker: u64,
+    seekers: Seekers,
+    announcer: Announcer,
     timers: Timers<Alarm>,
-    announced: VecDeque<Instant>,
     jobs: JoinSet<JobResult>,
     room: JoinSet<InterfaceId>,
 }
@@ -141,10 +100,9 @@ impl Core {
             interfaces: BTreeMap::new(),
             peers: Peers::new(),
             links: OwnLinks::default(),
-            seekers: BTreeMap::new(),
-            next_seeker: 0,
+            seekers: Seekers::default(),
+            announcer: Announcer::default(),
             timers: Timers::default(),
-            announced: VecDeque::new(),
             jobs: JoinSet::new(),
             room: JoinSet::new(),
         };
@@ -208,7 +166,9 @@ impl Core {
     }
 
     fn next_wake(&self) -> Option<tokio::time::Instant> {
-        let next = [self.parts.stack.poll_timeout(), self.timers.next()].into_iter().flatten().min()?;
+        let deadlines =
+            [self.parts.stack.poll_timeout(), self.timers.next(), self.seekers.next(), self.announcer.next()];
+        let next = deadlines.into_iter().flatten().min()?;
         Some(self.parts.clock.at(next))
     }
 
@@ -220,10 +180,18 @@ impl Core {
     fn timeout(&mut self) {
         self.input(Input::Timeout);
         let now = self.now();
+        for to in self.seekers.due(now.mono) {
+            self.parts.stack.request_path(now, to);
+        }
+        if self.announcer.next().is_some_and(|next| next <= now.mono) {
+            let due = self.announcer.due(now.mono, &self.up(), randomness().next_u32());
+            self.announce(now, &due.announce);
+            for id in due.greet {
+                self.parts.stack.introduce(now, self.parts.destination, id);
+            }
+        }
         while let Some(alarm) = self.timers.pop_due(now.mono) {
             match alarm {
-                Alarm::Announce => drop(self.announce(now, Asked::No)),
-                Alarm::Seeker(id) => self.seek_on(now, id),
                 Alarm::Idle(to) => self.close_if_idle(now, to),
                 Alarm::Keep => self.parts.keeper.write(self.parts.stack.last_emission()),
             }
@@ -290,7 +258,7 @@ impl Core {
     }
 
     fn attach(&mut self, handle: InterfaceHandle, parent: Option<InterfaceId>) {
-        self.interfaces.insert(handle.id, Attached { handle, parent, profile: None, announced: None, full: false });
+        self.interfaces.insert(handle.id, Attached { handle, parent, profile: None, full: false });
     }
 
     fn port_event(&mut self, event: PortEvent) {
@@ -303,12 +271,15 @@ impl Core {
                 }
                 self.input(Input::InterfaceUp { id, profile });
                 let now = self.now();
-                self.announce_at(now.mono + ANNOUNCE_SETTLE);
+                self.announcer.up(now.mono, id);
             }
             PortEvent::Down { id, .. } => {
                 self.input(Input::InterfaceDown { id });
                 match self.interfaces.get_mut(&id) {
-                    Some(attached) if attached.parent.is_some() => drop(self.interfaces.remove(&id)),
+                    Some(attached) if attached.parent.is_some() => {
+                        self.announcer.gone(id);
+                        self.interfaces.remove(&id);
+                    }
                     Some(attached) => attached.profile = None,
                     None => {}
                 }
@@ -319,7 +290,7 @@ impl Core {
     fn event(&mut self, now: Now, event: Event) {
         match event {
             Event::Announced { destination, identity, name, app_data, hops, on, .. } => {
-                self.found(destination, hops);
+                self.seekers.found(destination, hops);
                 if name == self.parts.node_name
                     && let Some(data) = AnnounceData::decode(&app_data)
                 {
@@ -329,7 +300,7 @@ impl Core {
                     self.peers.heard(destination, Peer { identity: identity.hash(), data, hops, heard: now });
                 }
             }
-            Event::PathChanged { destination, hops: Some(hops) } => self.found(destination, hops),
+            Event::PathChanged { destination, hops: Some(hops) } => self.seekers.found(destination, hops),
             Event::LinkUp { link, destination, role: Role::Initiator, rtt } => {
                 if let Some(mut open) = self.parts.stack.link(now, link)
                     && let Err(error) = open.identify(&self.parts.identity)
@@ -359,7 +330,7 @@ impl Core {
     fn offer_neighbour(&self, destination: DestinationHash, data: &AnnounceData, hops: u8, on: InterfaceId) {
         let profile = self.interfaces.get(&on).and_then(|attached| attached.profile.as_ref());
         if let (1, Some(catalog), Some(profile)) = (hops, data.catalog(), profile) {
-            let neighbour = Neighbour { destination, catalog, bitrate_bps: profile.bitrate_bps };
+            let neighbour = Neighbour { destination, catalog, on, bitrate_bps: profile.bitrate_bps };
             // A full channel drops it: the next announce offers it again.
             let _ = self.parts.neighbours.try_send(neighbour);
         }
@@ -403,7 +374,10 @@ impl Core {
                     self.answer(now, link, request, &reply);
                 }
             }
-            CoreCall::Announce { reply } => tell(reply, self.announce(now, Asked::Yes)),
+            CoreCall::Announce { reply } => {
+                let on = self.announcer.asked(now.mono, &self.up(), randomness().next_u32());
+                tell(reply, self.announce(now, &on));
+            }
             CoreCall::Node { destination, reply } => tell(reply, self.node(destination)),
             CoreCall::Resolve { text, reply } => {
                 let others = self.parts.stack.paths().map(|path| path.destination);
@@ -415,38 +389,9 @@ impl Core {
     }
 
     fn seek(&mut self, now: Now, to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>>) {
-        if let Some(path) = self.parts.stack.path(to) {
-            tell(reply, Some(path.hops));
-            return;
-        }
-        if self.seekers.len() >= SEEKERS_MAX {
-            tell(reply, None);
-            return;
-        }
-        let id = self.next_seeker;
-        self.next_seeker += 1;
-        self.seekers.insert(id, Seeker { to, until: now.mono + wait, reply });
-        self.seek_on(now, id);
-    }
-
-    /// Asks for the path, at first and again, or gives up.
-    fn seek_on(&mut self, now: Now, id: u64) {
-        let Some(seeker) = self.seekers.get(&id) else { return };
-        if seeker.until <= now.mono || seeker.reply.is_closed() {
-            if let Some(seeker) = self.seekers.remove(&id) {
-                tell(seeker.reply, None);
-            }
-            return;
-        }
-        self.parts.stack.request_path(now, seeker.to);
-        self.timers.set(Alarm::Seeker(id), seeker.until.min(now.mono + PATH_REQUEST_REPEAT));
-    }
-
-    fn found(&mut self, destination: DestinationHash, hops: u8) {
-        let timers = &mut self.timers;
-        for (id, seeker) in self.seekers.extract_if(.., |_, seeker| seeker.to == destination) {
-            timers.clear(Alarm::Seeker(id));
-            tell(seeker.reply, Some(hops));
+        match self.parts.stack.path(to) {
+            Some(path) => tell(reply, Some(path.hops)),
+            None => self.seekers.add(now.mono, to, wait, reply),
         }
     }
 
@@ -475,19 +420,6 @@ impl Core {
         }
     }
 
-    /// Makes the next announce come no later than `at`, as far as the hourly number allows.
-    fn announce_at(&mut self, at: Instant) {
-        let hour_ago = |oldest: Instant| oldest + Duration::from_secs(3600);
-        let allowed = match self.announced.len() {
-            full if full >= ANNOUNCES_PER_HOUR => self.announced.front().map_or(at, |oldest| at.max(hour_ago(*oldest))),
-            _ => at,
-        };
-        match self.timers.deadline(Alarm::Announce) {
-            Some(planned) if planned <= allowed => {}
-            _ => self.timers.set(Alarm::Announce, allowed),
-        }
-    }
-
     fn catalog_changed(&mut self) {
         let now = self.now();
         // Answers to path requests carry the newest data at once.
@@ -495,8 +427,7 @@ impl Core {
         if let Err(error) = self.parts.stack.set_app_data(self.parts.destination, &data) {
             tracing::error!(%error, "announce data refused");
         }
-        let last = self.announced.back().map_or(now.mono, |last| *last + ANNOUNCE_CHANGED);
-        self.announce_at(last.max(now.mono + ANNOUNCE_SETTLE));
+        self.announcer.changed(now.mono);
     }
 
     /// What announces carry now.
@@ -505,39 +436,25 @@ impl Core {
         self.parts.portrait.data.clone().with_catalog(Some(catalog)).encode()
     }
 
-    /// Announces on every interface that is up, on slow ones only when it is time or somebody asked; gives their names.
-    fn announce(&mut self, now: Now, asked: Asked) -> Vec<String> {
-        let spread = u64::from(randomness().next_u32() % 7200);
-        let next = ANNOUNCE_INTERVAL * 9 / 10 + Duration::from_millis(spread * 100);
-        self.timers.set(Alarm::Announce, now.mono + next);
-        let mut on = BTreeSet::new();
-        let mut names = Vec::new();
-        for (id, attached) in &mut self.interfaces {
-            let Some(profile) = &attached.profile else { continue };
-            let recent = attached.announced.is_some_and(|at| now.mono.since(at) < ANNOUNCE_INTERVAL_SLOW);
-            if asked == Asked::No && profile.bitrate_bps < SLOW_BPS && recent {
-                continue;
-            }
-            attached.announced = Some(now.mono);
-            on.insert(*id);
-            names.push(attached.handle.name.to_string());
-        }
-        if names.is_empty() {
-            return names;
+    /// The interfaces that are up, with their bit/s.
+    fn up(&self) -> BTreeMap<InterfaceId, u64> {
+        let bitrate = |attached: &Attached| attached.profile.as_ref().map(|profile| profile.bitrate_bps);
+        self.interfaces.iter().filter_map(|(id, attached)| Some((*id, bitrate(attached)?))).collect()
+    }
+
+    /// Announces on these interfaces; gives their names.
+    fn announce(&mut self, now: Now, on: &BTreeSet<InterfaceId>) -> Vec<String> {
+        if on.is_empty() {
+            return Vec::new();
         }
         let data = self.portrait();
-        match self.parts.stack.announce_on(now, self.parts.destination, &data, |id| on.contains(&id)) {
-            Ok(()) => {
-                self.announced.push_back(now.mono);
-                if self.announced.len() > ANNOUNCES_PER_HOUR {
-                    self.announced.pop_front();
-                }
-                self.parts.keeper.touch();
-                self.keep_soon(now);
-            }
-            Err(error) => tracing::error!(%error, "cannot announce"),
+        if let Err(error) = self.parts.stack.announce_on(now, self.parts.destination, &data, |id| on.contains(&id)) {
+            tracing::error!(%error, "cannot announce");
+            return Vec::new();
         }
-        names
+        self.parts.keeper.touch();
+        self.keep_soon(now);
+        on.iter().filter_map(|id| self.interfaces.get(id)).map(|attached| attached.handle.name.to_string()).collect()
     }
 
     fn view(&self) -> CoreView {
@@ -599,7 +516,8 @@ impl Core {
     }
 }
 
-async fn sleep_until(wake: Option<tokio::time::Instant>) {
+/// Sleeps until then; for ever without a time.
+pub(super) async fn sleep_until(wake: Option<tokio::time::Instant>) {
     match wake {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -1,6 +1,7 @@
 //! The node: the core task that owns the packet layer, the genome task that owns the catalog, and what starts and stops
 //! them. docs/architecture.md, sections 5 and 11.
 
+mod announcer;
 mod calls;
 mod clock;
 mod core;
@@ -10,7 +11,9 @@ mod interfaces;
 mod keeper;
 mod links;
 mod mesh;
+mod neighbours;
 mod peers;
+mod seekers;
 mod server;
 mod store;
 mod sync;
@@ -224,7 +227,7 @@ impl Node {
         let core = Core::new(parts, handles, &stored.paths);
         let core = tasks.spawn(core.run(port_events, core_calls, cancel.clone()));
         if config.catalog.sync {
-            tasks.spawn(sync::with_neighbours(offered, mesh, genome, cancel.clone()));
+            tasks.spawn(neighbours::keep_in_agreement(offered, mesh, genome, cancel.clone()));
         }
         tasks.spawn(control::serve(control, registry, cancel.clone()));
         tasks.close();

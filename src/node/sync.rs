@@ -1,36 +1,19 @@
 //! Bringing the catalog into agreement with another node's: the dialogue of `genome/sync`, carried as commands.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use wend_commands::builtin::genome::{Sync, SyncReply};
 use wend_commands::{Blob, Call, Code, Failure};
 use wend_genome::catalog::Summary;
 use wend_genome::gossip::sync::{Limits, Traffic};
 use wend_packet::DestinationHash;
 
-use super::core::Neighbour;
 use super::genome::GenomeHandle;
 use super::mesh::Mesh;
 use crate::control::{self, fresh_id};
 
-/// How long one request of an unasked dialogue may take.
-const PATIENCE_UNASKED: Duration = Duration::from_secs(120);
 /// Requests that are repeated after a failure before a dialogue is given up.
 const LOST_MAX: u32 = 2;
-/// Links from here on carry everything unasked. docs/protocol/mesh.md, Catalog sync, class B.
-const UNLIMITED_FROM_BPS: u64 = 64_000;
-/// Share of a slower link that dialogues nobody asked for may take.
-const UNASKED_SHARE: u64 = 10;
-/// The unasked share of so long is the most that can be saved up.
-const BUCKET: Duration = Duration::from_secs(3600);
-/// Page on a slow link: a lost reply costs no more than this.
-const PAGE_SLOW: usize = 2048;
-/// A dialogue with less than this to spend is not worth its beginning.
-const WORTHWHILE: u64 = 512;
-
 /// What a dialogue brought.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Outcome {
@@ -109,99 +92,4 @@ pub(super) async fn with(
 
 fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-/// What may be spent unasked on slow links: a token bucket for each bitrate class of neighbour.
-#[derive(Debug)]
-struct Bucket {
-    tokens: u64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn full(bitrate_bps: u64) -> Self {
-        Self { tokens: Self::capacity(bitrate_bps), filled: Instant::now() }
-    }
-
-    fn capacity(bitrate_bps: u64) -> u64 {
-        Self::share(bitrate_bps, BUCKET)
-    }
-
-    fn share(bitrate_bps: u64, during: Duration) -> u64 {
-        let bytes = u128::from(bitrate_bps) * during.as_millis() / 8000 / u128::from(UNASKED_SHARE);
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-
-    /// What may be spent now.
-    fn available(&mut self, bitrate_bps: u64) -> u64 {
-        let earned = Self::share(bitrate_bps, self.filled.elapsed());
-        if earned > 0 {
-            self.filled = Instant::now();
-            self.tokens = self.tokens.saturating_add(earned).min(Self::capacity(bitrate_bps));
-        }
-        self.tokens
-    }
-}
-
-/// Keeps the catalog in agreement with direct neighbours, unasked: whenever an announce shows that one differs.
-pub(super) async fn with_neighbours(
-    mut offered: mpsc::Receiver<Neighbour>,
-    mesh: Mesh,
-    genome: GenomeHandle,
-    cancel: CancellationToken,
-) {
-    let mut buckets: BTreeMap<DestinationHash, Bucket> = BTreeMap::new();
-    loop {
-        let neighbour = tokio::select! {
-            () = cancel.cancelled() => return,
-            offered = offered.recv() => match offered {
-                Some(neighbour) => neighbour,
-                None => return,
-            },
-        };
-        let Neighbour { destination, catalog, bitrate_bps } = neighbour;
-        let fast = bitrate_bps >= UNLIMITED_FROM_BPS;
-        let limits = if fast {
-            Limits::default()
-        } else {
-            if buckets.len() >= super::NEIGHBOURS {
-                buckets.clear();
-            }
-            let bucket = buckets.entry(destination).or_insert_with(|| Bucket::full(bitrate_bps));
-            Limits { page_bytes: PAGE_SLOW, budget_bytes: bucket.available(bitrate_bps) }
-        };
-        if limits.budget_bytes < WORTHWHILE {
-            continue;
-        }
-        let announced = Summary { count: catalog.count, root: *catalog.root.as_bytes() };
-        let dialogue = with(destination, Some(announced), limits, PATIENCE_UNASKED, &mesh, &genome);
-        let ended = tokio::select! {
-            () = cancel.cancelled() => return,
-            ended = dialogue => ended,
-        };
-        match ended {
-            Ok(outcome) => {
-                if let Some(bucket) = buckets.get_mut(&destination) {
-                    bucket.tokens = bucket.tokens.saturating_sub(outcome.traffic.total());
-                }
-                let (received, sent, bytes) = (outcome.received, outcome.sent, outcome.traffic.total());
-                tracing::info!(dst = ?destination, received, sent, bytes, "catalog synced with a neighbour");
-            }
-            Err(failure) => tracing::debug!(dst = ?destination, %failure, "catalog not synced"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unasked_budget_is_a_tenth_of_an_hour_of_the_link() {
-        assert_eq!(Bucket::capacity(9600), 9600 / 8 * 3600 / 10);
-        let mut bucket = Bucket::full(9600);
-        bucket.tokens = 0;
-        bucket.filled -= Duration::from_secs(100);
-        assert_eq!(bucket.available(9600), 12_000);
-    }
 }

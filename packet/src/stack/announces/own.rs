@@ -75,6 +75,12 @@ impl Stack {
         Ok(())
     }
 
+    /// Makes a destination of this node known on one interface, as if it had been asked for there: whoever hears it learns
+    /// the path, and nobody passes it on.
+    pub fn introduce(&mut self, now: Now, destination: DestinationHash, on: InterfaceId) {
+        self.answer_for_local(now, destination, on);
+    }
+
     /// Answers a path request for a destination of this node, on the interface that asked only.
     ///
     /// Whoever asks often gets the same announce again: otherwise asking would push the date of our announces ahead of the
