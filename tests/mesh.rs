@@ -85,7 +85,12 @@ fn ten_new_entries_between_nodes_that_share_400_cost_at_most_700_bytes_wherever_
 fn equal_catalogs_cost_nothing_beyond_announces_until_one_of_them_changes() {
     let port = free_port();
     let (server, client) = (tcp_server(port), tcp_client(port));
-    let with = |sync| [config("one", sync, 180, &[server.clone()]), config("other", sync, 180, &[client.clone()])];
+    let with = |sync| {
+        [
+            config("one", sync, 180, std::slice::from_ref(&server)),
+            config("other", sync, 180, std::slice::from_ref(&client)),
+        ]
+    };
     let [mut one, mut other] = with(false).map(|config| skills::by_words(Node::new(&config)));
     one.run();
     other.run();
