@@ -167,6 +167,12 @@ impl SmallDisk {
         self.folder.path()
     }
 
+    /// Makes it larger.
+    fn grow(&self, kib: u32) {
+        let remounted = Command::new("mount").args(["-o", &format!("remount,size={kib}k")]).arg(self.path()).status();
+        assert!(remounted.is_ok_and(|status| status.success()));
+    }
+
     /// Takes the disk's last room away; removing the file gives it back.
     fn fill(&self) -> PathBuf {
         let path = self.path().join("ballast");
@@ -215,43 +221,52 @@ fn a_node_whose_disk_is_full_says_so_goes_on_serving_and_publishes_again_when_th
     let Some(disk) = SmallDisk::mount(3000) else { return };
     let mut node = skills::by_words(Node::at(&disk.path().join("home"), ""));
     node.run();
-    let mut names =
-        skills::publish(&node, "first", 100)["entries"].as_array().into_iter().flatten().cloned().collect::<Vec<_>>();
-    let mut names: Vec<String> = names.drain(..).map(|entry| entry["name"].to_string()).collect();
+    let mut names = names_of(&skills::publish(&node, "first", 100));
 
-    for round in ["sudden", "gradual"] {
-        // Once the room goes at one stroke, once the node itself takes the last of it.
-        let ballast = (round == "sudden").then(|| disk.fill());
-        let (acknowledged, said) = publish_until_full(&node, round);
-        names.extend(acknowledged);
-        println!("{round}: full after {} entries; {said}", names.len());
-        assert!(said.contains("No space left on device") && said.contains("free some disk space"), "{said}");
+    // The room goes at one stroke.
+    let ballast = disk.fill();
+    let (acknowledged, said) = publish_until_full(&node, "sudden");
+    names.extend(acknowledged);
+    println!("full after {} entries: {said}", names.len());
+    goes_on_serving(&node, &names, &said);
+    fs::remove_file(ballast).expect("it is there");
+    names.extend(names_of(&skills::publish(&node, "room-again", 20)));
 
-        for _ in 0..3 {
-            let listed = whole_catalog(&node);
-            assert_eq!(listed.entries.len(), names.len(), "acknowledged is what is there");
-            verify(&node, ids(&listed));
-            assert_eq!(node.json(&["status"])["catalog_count"], names.len());
-            let found = node.json(&["search", "work of first for case 42", "--local"]);
-            assert_eq!(found["hits"][0]["name"], "first-42", "{found}");
-            let file = skills::write(node.folder(), "more", 300);
-            let more = node.command(&["publish", &file.to_string_lossy()]);
-            assert_eq!(more.code, Some(1), "{more:?}");
-            assert!(more.stderr.contains("free some disk space"), "it is said every time: {more:?}");
-        }
+    // The node takes the last of it, in the middle of a file.
+    let file = skills::write(node.folder(), "gradual", 5000);
+    let ended = node.command(&["publish", &file.to_string_lossy()]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let there = whole_catalog(&node).entries;
+    println!("full after {} entries: {}", there.len(), ended.stderr);
+    let kept = there.len() - names.len();
+    assert!(kept > 0 && ended.stderr.contains(&format!("{kept} entries before that are published")), "{ended:?}");
+    names.extend((0..kept).map(|number| format!("gradual-{number}")));
+    goes_on_serving(&node, &names, &ended.stderr);
+    disk.grow(16_000);
+    let reply = node.json(&["publish", &file.to_string_lossy()]);
+    assert_eq!((&reply["added"], &reply["unchanged"]), (&(5000 - kept).into(), &kept.into()));
+    names.extend(names_of(&reply));
 
-        match ballast {
-            Some(ballast) => fs::remove_file(ballast).expect("it is there"),
-            None => {
-                let remounted = Command::new("mount").args(["-o", "remount,size=8m"]).arg(disk.path()).status();
-                assert!(remounted.is_ok_and(|status| status.success()));
-            }
-        }
-        let reply = skills::publish(&node, &format!("after-{round}"), 20);
-        names.extend(names_of(&reply));
-    }
     node.kill();
     node.run();
     let there: BTreeSet<String> = whole_catalog(&node).entries.iter().map(|entry| entry.name.clone()).collect();
     assert_eq!(there, names.into_iter().collect());
+}
+
+/// The node, whose disk is full and which said so, has exactly what was acknowledged, and answers.
+fn goes_on_serving(node: &Node, names: &[String], said: &str) {
+    assert!(said.contains("No space left on device") && said.contains("free some disk space"), "{said}");
+    for _ in 0..3 {
+        let listed = whole_catalog(node);
+        let there: BTreeSet<&String> = listed.entries.iter().map(|entry| &entry.name).collect();
+        assert_eq!(there, names.iter().collect());
+        verify(node, ids(&listed));
+        assert_eq!(node.json(&["status"])["catalog_count"], names.len());
+        let found = node.json(&["search", "work of first for case 42", "--local"]);
+        assert_eq!(found["hits"][0]["name"], "first-42", "{found}");
+        let file = skills::write(node.folder(), "more", 300);
+        let more = node.command(&["publish", &file.to_string_lossy()]);
+        assert_eq!(more.code, Some(1), "{more:?}");
+        assert!(more.stderr.contains("free some disk space"), "it is said every time: {more:?}");
+    }
 }
