@@ -1,16 +1,23 @@
-//! An interface as the stack sees it: its profile, its queue and how busy it is.
+//! An interface as the stack sees it: its profile, its queue, how busy it is, and how it comes and goes.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use super::burst::{ANNOUNCE_BURST_HZ, Burst, Ending, PATH_REQUEST_BURST_HZ};
 use super::egress::{Egress, Room};
-use super::{InterfaceId, InterfaceProfile, Mode};
+use super::{InterfaceId, InterfaceProfile, Mode, Stack, TimerKey};
 use crate::hash::DestinationHash;
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 use crate::wire::MTU;
+
+/// How long after an interface went down its paths and ways back are kept, in case it returns.
+/// docs/protocol/1-core.md, section 5.12.
+pub const INTERFACE_LINGER: Duration = Duration::from_secs(5);
+
+/// Time between two looks for what led over interfaces that are gone.
+const INTERFACES_GONE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lifetime of a path learned on an access point interface.
 pub const PATH_LIFETIME_ACCESS_POINT: Duration = Duration::from_secs(86_400);
@@ -70,6 +77,62 @@ impl Interface {
     pub(super) fn frame_time(&self) -> Duration {
         let bits = u64::try_from(MTU * 8).unwrap_or(u64::MAX);
         Duration::from_micros(bits.saturating_mul(1_000_000) / self.profile.bitrate_bps.max(1))
+    }
+}
+
+impl Stack {
+    pub(super) fn interface_up(&mut self, now: Now, id: InterfaceId, profile: InterfaceProfile) {
+        self.lingering.remove(&id);
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.profile = profile;
+            return;
+        }
+        let sizes = &self.config.capacities;
+        let room = Room { frames: sizes.queue, bytes: sizes.queue_bytes };
+        self.interfaces.insert(id, Interface::new(profile, now.mono, room));
+    }
+
+    pub(super) fn interface_down(&mut self, now: Now, id: InterfaceId) {
+        if self.interfaces.remove(&id).is_none() {
+            return;
+        }
+        self.timers.clear(TimerKey::Ingress(id));
+        self.lingering.insert(id, now.mono + INTERFACE_LINGER);
+        if self.timers.deadline(TimerKey::InterfacesGone).is_none() {
+            self.timers.set(TimerKey::InterfacesGone, now.mono + INTERFACE_LINGER);
+        }
+        self.abandon_links(now, id);
+    }
+
+    /// Nothing leads over interfaces any more that stayed away. All of them go in one pass, and passes are a second apart:
+    /// connections that come and go must not cost a look at every table each. docs/protocol/1-core.md, sections 5.2, 5.4, 5.5.
+    pub(super) fn interfaces_gone(&mut self, now: Now) {
+        let gone: BTreeSet<_> = self.lingering.iter().filter(|(_, at)| **at <= now.mono).map(|(id, _)| *id).collect();
+        self.lingering.retain(|id, _| !gone.contains(id));
+        if let Some(next) = self.lingering.values().min() {
+            self.timers.set(TimerKey::InterfacesGone, (*next).max(now.mono + INTERFACES_GONE_INTERVAL));
+        }
+        let lost: Vec<_> = self.paths.iter().filter(|(_, path)| gone.contains(&path.on)).map(|(to, _)| *to).collect();
+        for destination in lost {
+            self.drop_path(destination);
+        }
+        self.reverse.retain(|_, way| !gone.contains(&way.received) && !gone.contains(&way.sent));
+        let timers = &mut self.timers;
+        self.relays.retain(|link, relay| {
+            let stays = !gone.contains(&relay.received) && !gone.contains(&relay.sent);
+            if !stays {
+                timers.clear(TimerKey::Relay(*link));
+            }
+            stays
+        });
+        self.responses.retain(|(destination, on), _| {
+            let stays = !gone.contains(on);
+            if !stays {
+                timers.clear(TimerKey::Response(*destination, *on));
+            }
+            stays
+        });
+        self.stats.interfaces.retain(|id, _| !gone.contains(id));
     }
 }
 

@@ -25,7 +25,7 @@ mod stats;
 mod tests;
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use rand_core::CryptoRng;
 
@@ -38,7 +38,7 @@ pub use burst::{
 };
 pub use config::{Capacities, Footprint, StackConfig};
 pub use forward::REVERSE_LIFETIME;
-pub use interface::{PATH_LIFETIME, PATH_LIFETIME_ACCESS_POINT, PATH_LIFETIME_ROAMING};
+pub use interface::{INTERFACE_LINGER, PATH_LIFETIME, PATH_LIFETIME_ACCESS_POINT, PATH_LIFETIME_ROAMING};
 pub use io::{
     Event, Input, InterfaceId, InterfaceProfile, LinkCloseReason, Mode, Output, PathRecord, RequestError, Role,
     Transmit,
@@ -57,7 +57,7 @@ pub use sending::SendError;
 pub use stats::{DropReason, InterfaceStats, Stats};
 
 use announces::{Admission, Known, Rebroadcast};
-use egress::{Class, Queued, Room};
+use egress::{Class, Queued};
 use forward::Reverse;
 use interface::Interface;
 use links::LinkSlot;
@@ -75,13 +75,6 @@ use crate::job::{Job, Outcome, Work};
 pub use crate::link::ProofStrategy;
 use crate::time::{Instant, Now, UnixTime};
 use crate::timers::Timers;
-
-/// How long after an interface went down its paths and ways back are kept, in case it returns.
-/// docs/protocol/1-core.md, section 5.12.
-pub const INTERFACE_LINGER: core::time::Duration = core::time::Duration::from_secs(5);
-
-/// Time between two looks for what led over interfaces that are gone.
-const INTERFACES_GONE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 
 /// What has a deadline. At one instant they come in this order: a path response goes out before the rebroadcast that
 /// waited for it.
@@ -295,60 +288,6 @@ impl Stack {
     /// The hash that names this node as next hop.
     pub fn transport_id(&self) -> IdentityHash {
         self.transport_id
-    }
-
-    fn interface_up(&mut self, now: Now, id: InterfaceId, profile: InterfaceProfile) {
-        self.lingering.remove(&id);
-        if let Some(interface) = self.interfaces.get_mut(&id) {
-            interface.profile = profile;
-            return;
-        }
-        let sizes = &self.config.capacities;
-        let room = Room { frames: sizes.queue, bytes: sizes.queue_bytes };
-        self.interfaces.insert(id, Interface::new(profile, now.mono, room));
-    }
-
-    fn interface_down(&mut self, now: Now, id: InterfaceId) {
-        if self.interfaces.remove(&id).is_none() {
-            return;
-        }
-        self.timers.clear(TimerKey::Ingress(id));
-        self.lingering.insert(id, now.mono + INTERFACE_LINGER);
-        if self.timers.deadline(TimerKey::InterfacesGone).is_none() {
-            self.timers.set(TimerKey::InterfacesGone, now.mono + INTERFACE_LINGER);
-        }
-        self.abandon_links(now, id);
-    }
-
-    /// Nothing leads over interfaces any more that stayed away. All of them go in one pass, and passes are a second apart:
-    /// connections that come and go must not cost a look at every table each. docs/protocol/1-core.md, sections 5.2, 5.4, 5.5.
-    fn interfaces_gone(&mut self, now: Now) {
-        let gone: BTreeSet<_> = self.lingering.iter().filter(|(_, at)| **at <= now.mono).map(|(id, _)| *id).collect();
-        self.lingering.retain(|id, _| !gone.contains(id));
-        if let Some(next) = self.lingering.values().min() {
-            self.timers.set(TimerKey::InterfacesGone, (*next).max(now.mono + INTERFACES_GONE_INTERVAL));
-        }
-        let lost: Vec<_> = self.paths.iter().filter(|(_, path)| gone.contains(&path.on)).map(|(to, _)| *to).collect();
-        for destination in lost {
-            self.drop_path(destination);
-        }
-        self.reverse.retain(|_, way| !gone.contains(&way.received) && !gone.contains(&way.sent));
-        let timers = &mut self.timers;
-        self.relays.retain(|link, relay| {
-            let stays = !gone.contains(&relay.received) && !gone.contains(&relay.sent);
-            if !stays {
-                timers.clear(TimerKey::Relay(*link));
-            }
-            stays
-        });
-        self.responses.retain(|(destination, on), _| {
-            let stays = !gone.contains(on);
-            if !stays {
-                timers.clear(TimerKey::Response(*destination, *on));
-            }
-            stays
-        });
-        self.stats.interfaces.retain(|id, _| !gone.contains(id));
     }
 
     fn handle_timeout(&mut self, now: Now) {

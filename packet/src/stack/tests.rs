@@ -1,6 +1,8 @@
 //! Stacks among stacks, in virtual time; and stacks under fire.
 
 mod fire;
+mod lone;
+mod repair;
 mod siege;
 
 use core::time::Duration;
