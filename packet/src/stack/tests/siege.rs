@@ -251,3 +251,25 @@ fn what_arrives_on_links_of_others_is_bounded_all_together() {
     lone.down(0);
     assert_eq!(lone.stack.arriving, 0);
 }
+
+#[test]
+fn connections_that_come_and_go_are_cleared_away_together() {
+    let mut lone = Lone::new(true, &[tcp()]);
+    for id in 1..=300 {
+        lone.up(id, tcp());
+        lone.meet(id, &identity(u64::from(id)), 1, 1);
+        lone.down(id);
+        lone.now = lone.now.later(Duration::from_millis(10));
+    }
+    assert_eq!(lone.stack.paths.len(), 300);
+    lone.pass(INTERFACE_LINGER - Duration::from_millis(3100));
+    let mut passes = 0;
+    while !lone.stack.lingering.is_empty() {
+        let before = lone.stack.lingering.len();
+        let next = lone.stack.poll_timeout().unwrap();
+        lone.pass(next.since(lone.now.mono));
+        passes += usize::from(lone.stack.lingering.len() < before);
+    }
+    assert!(passes <= 4, "{passes} passes for 3 s of closing");
+    assert_eq!(lone.stack.paths.len(), 0);
+}
