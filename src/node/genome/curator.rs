@@ -188,7 +188,9 @@ impl Curator {
         let own = self.identity.hash();
         let mut changes = Vec::new();
         let mut publishers = BTreeSet::new();
-        for id in gone {
+        // A page can bring a card again that another of the same page displaced.
+        let left: BTreeSet<Id> = gone.iter().filter(|id| !self.catalog.contains(id)).copied().collect();
+        for id in &left {
             self.search.remove(*id);
             self.resting.remove(id);
             if let Some(card) = self.card(id) {
