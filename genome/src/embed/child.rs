@@ -56,6 +56,8 @@ impl ChildCommand {
     fn spawn(&self) -> Result<Child, EmbedError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // It gets texts and gives vectors: who runs it, where he lives and what else is set is none of its business.
+        command.env_clear().env(super::NO_TELEMETRY.0, super::NO_TELEMETRY.1);
         command.spawn().map_err(|source| self.start_error(source))
     }
 

@@ -57,6 +57,12 @@ impl MiniLm {
 
 /// Opens the runtime library. Done explicitly, because the implicit way panics when it is missing.
 fn environment(library: &Path) -> Result<ort::environment::Environment, EmbedError> {
+    let (name, value) = super::NO_TELEMETRY;
+    if std::env::var_os(name).is_none_or(|set| set != value) {
+        return Err(EmbedError::Refused {
+            detail: format!("the runtime would report to its maker: it is only loaded with {name}={value}"),
+        });
+    }
     let built = ort::init_from(library)
         .map_err(|error| refused(&format!("the runtime {} cannot be loaded", library.display()), &error))?;
     built.with_telemetry(false).build().map_err(|error| refused("the runtime does not start", &error))

@@ -20,6 +20,10 @@ use crate::entry::SpaceId;
 
 /// The space of all-MiniLM-L6-v2, the model this project prepares: head of the SHA-256 of its upstream weights.
 pub const MINI_LM: SpaceId = SpaceId([0x53, 0xaa, 0x51, 0x17]);
+/// Environment variable and value that keep the runtime library from reporting to its maker. Its builds of 1.31 for Linux
+/// make a device id in the user's cache folder as soon as they are loaded, before any call could tell them not to, and send
+/// events to a server; so it is never loaded without this.
+pub const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
 /// Tokens of a text that are looked at; the rest has no influence on its vector.
 pub const TOKENS_MAX: usize = 256;
 /// Bytes of a text that are sent to an embedder, cut at a character. 256 tokens of ordinary text are below 2 kB.
