@@ -1,20 +1,20 @@
 //! The core task: the one owner of the packet layer. It decides nothing by itself; it feeds the stack and carries out
 //! what the stack and its callers ask for.
 
+mod answering;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::Rng;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_commands::announce_data::{AnnounceData, CatalogSummary};
 use wend_interfaces::{InterfaceHandle, PortEvent};
 use wend_packet::announce::AnnounceRef;
-use wend_packet::identity::{Identity, PublicIdentity};
+use wend_packet::identity::Identity;
 use wend_packet::job::JobResult;
-use wend_packet::link::{LinkError, RequestOptions};
 use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, Role, Stack};
 use wend_packet::time::{Instant, Now};
 use wend_packet::timers::Timers;
@@ -22,13 +22,11 @@ use wend_packet::wire::PacketRef;
 use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
 use super::announcer::Announcer;
-use super::calls::{
-    Arriving, CoreCall, CoreHandle, CoreView, InterfaceView, LinkFailure, NodeView, PathView, RequestFailure, tell,
-};
+use super::calls::{Arriving, CoreCall, CoreHandle};
 use super::clock::{Clock, randomness};
 use super::genome::GenomeHandle;
 use super::keeper::Keeper;
-use super::links::{OwnLinks, Wanted};
+use super::links::OwnLinks;
 use super::neighbours::Neighbour;
 use super::peers::{Peer, Peers};
 use super::seekers::Seekers;
@@ -40,6 +38,9 @@ const FRAMES_PER_TURN: usize = 64;
 const WORKERS: usize = 2;
 /// How long links are given to say goodbye when the node stops.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How often it is looked at whether drivers have taken what was queued for them.
+const GOODBYE_POLL: Duration = Duration::from_millis(10);
 
 /// What the core's own deadlines are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -352,62 +353,6 @@ impl Core {
         }
     }
 
-    fn call(&mut self, call: CoreCall) {
-        let now = self.now();
-        match call {
-            CoreCall::FindPath { to, wait, reply } => self.seek(now, to, wait, reply),
-            CoreCall::Link { to, reply } => self.open(now, to, reply),
-            CoreCall::Request { request, reply } => {
-                let options = RequestOptions { timeout: Some(request.timeout), max_response: request.max_response };
-                let path = wend_commands::envelope::PATH;
-                let sent = match self.parts.stack.link(now, request.link) {
-                    Some(mut link) => link.request(path, &request.body, options),
-                    None => Err(LinkError::NotActive),
-                };
-                match sent {
-                    Ok(id) => self.links.requested(now.mono, request.link, id, reply, request.arriving),
-                    Err(error) => tell(reply, Err(RequestFailure::NotSent(error))),
-                }
-            }
-            CoreCall::Respond { caller, id, reply } => {
-                if let Some((link, request)) = self.parts.server.done(&self.peers, caller, id, reply.clone()) {
-                    self.answer(now, link, request, &reply);
-                }
-            }
-            CoreCall::Announce { reply } => {
-                let on = self.announcer.asked(now.mono, &self.up(), randomness().next_u32());
-                tell(reply, self.announce(now, &on));
-            }
-            CoreCall::Node { destination, reply } => tell(reply, self.node(destination)),
-            CoreCall::Resolve { text, reply } => {
-                let others = self.parts.stack.paths().map(|path| path.destination);
-                tell(reply, self.peers.resolve(&text, others));
-            }
-            CoreCall::View { reply } => tell(reply, Box::new(self.view())),
-            CoreCall::Paths { reply } => tell(reply, self.paths()),
-        }
-    }
-
-    fn seek(&mut self, now: Now, to: DestinationHash, wait: Duration, reply: oneshot::Sender<Option<u8>>) {
-        match self.parts.stack.path(to) {
-            Some(path) => tell(reply, Some(path.hops)),
-            None => self.seekers.add(now.mono, to, wait, reply),
-        }
-    }
-
-    fn open(
-        &mut self,
-        now: Now,
-        to: DestinationHash,
-        reply: oneshot::Sender<Result<super::calls::OwnLink, LinkFailure>>,
-    ) {
-        let Wanted::Open(reply) = self.links.want(now.mono, to, reply) else { return };
-        match self.parts.stack.open_link(now, to) {
-            Ok(link) => self.links.opening(to, link, reply),
-            Err(error) => tell(reply, Err(error.into())),
-        }
-    }
-
     fn close_if_idle(&mut self, now: Now, to: DestinationHash) {
         match self.links.idle(now.mono, to) {
             Ok(link) => {
@@ -457,40 +402,6 @@ impl Core {
         on.iter().filter_map(|id| self.interfaces.get(id)).map(|attached| attached.handle.name.to_string()).collect()
     }
 
-    fn view(&self) -> CoreView {
-        let interfaces = self.interfaces.values().map(|attached| InterfaceView {
-            id: attached.handle.id,
-            name: Arc::clone(&attached.handle.name),
-            parent: attached.parent,
-            bitrate_bps: attached.profile.as_ref().map(|profile| profile.bitrate_bps),
-            monitor: attached.handle.monitor.clone(),
-        });
-        CoreView {
-            interfaces: interfaces.collect(),
-            paths: self.parts.stack.paths().count(),
-            links: self.parts.stack.links().count(),
-        }
-    }
-
-    fn paths(&self) -> Vec<PathView> {
-        let paths = self.parts.stack.paths().map(|path| PathView {
-            identity: self.parts.stack.identity_of(path.destination).map(PublicIdentity::hash),
-            peer: self.peers.get(&path.destination).cloned(),
-            path,
-        });
-        paths.collect()
-    }
-
-    fn node(&self, destination: DestinationHash) -> NodeView {
-        let peer = self.peers.get(&destination);
-        NodeView {
-            identity: self.parts.stack.identity_of(destination).map(PublicIdentity::hash),
-            name: peer.map(|peer| peer.data.name().to_owned()).unwrap_or_default(),
-            catalog: peer.and_then(|peer| peer.data.catalog()),
-            hops: self.parts.stack.path(destination).map(|path| path.hops),
-        }
-    }
-
     /// Closes links and lets what is queued leave, for a short while.
     async fn goodbye(&mut self, ports: &mut mpsc::Receiver<PortEvent>) {
         let now = self.now();
@@ -509,6 +420,15 @@ impl Core {
                 Some(event) = ports.recv() => self.port_event(event),
             }
             self.drain();
+        }
+        // What drivers have not taken by now is taken within the same patience, then everything ends.
+        let taken =
+            |attached: &Attached| attached.handle.outbound.capacity() == attached.handle.outbound.max_capacity();
+        while !self.interfaces.values().filter(|attached| attached.profile.is_some()).all(taken) {
+            tokio::select! {
+                () = &mut patience => break,
+                () = tokio::time::sleep(GOODBYE_POLL) => {}
+            }
         }
         self.interfaces.clear();
         self.parts.keeper.write(self.parts.stack.last_emission());

@@ -172,7 +172,7 @@ record! {
     pub struct SearchReply {
         /// Hits, best first.
         hits: Vec<Hit>,
-        /// What the order is by: `meaning (<model>)`, `meaning, embedded by <node>` or `words`.
+        /// What the order is by: `meaning (<model>)` or `words`.
         ranked_by: String,
         /// Entries that were looked at.
         searched: u32,
