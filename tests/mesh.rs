@@ -32,7 +32,8 @@ const UNASKED: Duration = Duration::from_secs(20);
 
 #[test]
 fn ten_new_entries_between_nodes_that_share_400_cost_at_most_700_bytes_wherever_they_lie() {
-    // The expiry is the only time in a card, so it is what makes entries older or newer than others.
+    // The expiry is the only time in a card, so it is what makes entries older or newer than others. None is below half of
+    // another: nodes renew what is past half of the life they give.
     let port = free_port();
     let third_config = |days| config("third", false, days, &[tcp_server(port)]);
     let mut third = skills::by_words(Node::new(&third_config(170)));
@@ -53,7 +54,7 @@ fn ten_new_entries_between_nodes_that_share_400_cost_at_most_700_bytes_wherever_
     }
     drop(third);
 
-    for (when, days) in [("before", 100), ("between", 180), ("after", 300)] {
+    for (when, days) in [("before", 160), ("between", 180), ("after", 250)] {
         for (node, name, link) in
             [(&mut asker, "asker", tcp_client(between)), (&mut other, "other", tcp_server(between))]
         {
@@ -257,17 +258,23 @@ fn a_call_that_is_repeated_because_the_line_was_dead_for_long_runs_once() {
     let [caller, called] = line.nodes();
     // The link is there; the request and its repetition wait in the line together.
     caller.json(&["ping", &called.destination().to_string(), "--count", "1"]);
-    let (reply, took) = thread::scope(|scope| {
-        line.signal(Signal::STOP);
-        let reply = scope.spawn(|| node_info(&caller, &called));
-        thread::sleep(DEAD);
-        line.signal(Signal::CONT);
-        let back = Instant::now();
-        (reply.join().expect("the call is answered"), back.elapsed())
-    });
-    assert_eq!(reply["name"], "called", "{reply}");
-    let (ran, repeated) = runs(&called, "node/info");
-    assert_eq!(ran, 1, "{}", called.log());
-    assert!(repeated >= 1, "the call was heard again: {}", called.log());
-    assert!(took < ONCE_BACK, "it took {took:?}: {}", called.log());
+    // On a busy machine one of the two may be lost to a pause within its frame; then nothing was shown.
+    for calls in 1..=3 {
+        let (reply, took) = thread::scope(|scope| {
+            line.signal(Signal::STOP);
+            let reply = scope.spawn(|| node_info(&caller, &called));
+            thread::sleep(DEAD);
+            line.signal(Signal::CONT);
+            let back = Instant::now();
+            (reply.join().expect("the call is answered"), back.elapsed())
+        });
+        assert_eq!(reply["name"], "called", "{reply}");
+        let (ran, repeated) = runs(&called, "node/info");
+        assert_eq!(ran, calls, "{}", called.log());
+        if repeated > 0 {
+            assert!(took < ONCE_BACK, "it took {took:?}: {}", called.log());
+            return;
+        }
+    }
+    panic!("no call was heard again: {}", called.log());
 }
