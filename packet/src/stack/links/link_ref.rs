@@ -84,7 +84,7 @@ impl LinkRef<'_> {
         self.call(|link, now, rng| link.identify(now, rng, identity))
     }
 
-    /// Asks for `path` with one MessagePack value. [`Event::Responded`] names the returned id later.
+    /// Asks for `path` with one MessagePack value. [`Event::Responded`](crate::stack::Event::Responded) names the returned id later.
     ///
     /// # Errors
     /// When the link is not active, has no room, or the body cannot be sent.
@@ -108,7 +108,7 @@ impl LinkRef<'_> {
         self.call(|link, now, rng| link.send(now, rng, payload))
     }
 
-    /// Closes the link. [`Event::LinkDown`] follows.
+    /// Closes the link. [`Event::LinkDown`](crate::stack::Event::LinkDown) follows.
     pub fn close(mut self) {
         let closed = self.call(|link, now, rng| {
             link.close(now, rng);
