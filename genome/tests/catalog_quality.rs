@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use wend_genome::class::{BaseModelKey, LanguageClass, LicenceClass};
@@ -120,9 +121,17 @@ struct Score {
     mrr: f64,
 }
 
+/// One test at a time: one of them measures the memory of this process, which the others use too.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn what_a_search_keeps_of_420_entries_is_tiny() {
+    let _alone = alone();
     let resident_kb = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -176,6 +185,7 @@ fn score(entries: &[Entry], search: &Search, vector: impl Fn(usize) -> Option<Qu
 
 #[test]
 fn words_alone_do_better_than_plain_bm25() {
+    let _alone = alone();
     let entries = entries();
     let full = score(&entries, &search(&entries, None, Knows::Manifests), |_| None, "words, manifests");
     let cards = score(&entries, &search(&entries, None, Knows::Cards), |_| None, "words, cards (names only)");
@@ -187,6 +197,7 @@ fn words_alone_do_better_than_plain_bm25() {
 #[cfg(feature = "embeddings")]
 #[test]
 fn meaning_reaches_what_exact_vectors_reach() {
+    let _alone = alone();
     use std::io::Write;
     use wend_genome::embed::{MiniLm, embed_one, entry_text};
     use wend_genome::model::Model;
