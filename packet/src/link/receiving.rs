@@ -53,7 +53,7 @@ impl Link {
             return;
         }
         if let Purpose::Response(id) = purpose {
-            self.response_begins(id);
+            self.response_begins(now, rng, id);
         }
         let incoming = Incoming::new(
             now.mono,

@@ -237,11 +237,13 @@ impl Link {
         }
     }
 
-    /// A resource that answers begins to arrive: only its own timers count now.
-    pub(super) fn response_begins(&mut self, id: RequestId) {
+    /// A resource that answers begins to arrive: only its own timers count now. It also says that the request arrived,
+    /// even when every proof of that was lost.
+    pub(super) fn response_begins(&mut self, now: Now, rng: &mut dyn CryptoRng, id: RequestId) {
         if let Some(pending) = self.requests.pending.get_mut(&id) {
             pending.receiving = true;
             self.timers.clear(Timer::Request(id));
+            self.drop_request_transfer(now, rng, id);
         }
     }
 

@@ -34,9 +34,12 @@ struct Channel {
     loss: f64,
     /// After a loss so many packets come through.
     pause: u32,
+    /// Packets of this context never come through.
+    swallowed: Option<Context>,
 }
 
-const CALM: Channel = Channel { latency: Duration::from_millis(100), jitter: 0.0, loss: 0.0, pause: 0 };
+const CALM: Channel =
+    Channel { latency: Duration::from_millis(100), jitter: 0.0, loss: 0.0, pause: 0, swallowed: None };
 
 struct Pair {
     ends: [Link; 2],
@@ -95,6 +98,9 @@ impl Pair {
     }
 
     fn put(&mut self, from: usize, packet: Packet) {
+        if self.channel.swallowed == Some(packet.context) {
+            return;
+        }
         // Peers give up after three or four losses of the same step in a row: that is a dead link, not a lossy one.
         // What has no repetition of its own is the caller's to repeat.
         let once = matches!(packet.context, Context::REQUEST | Context::RESPONSE | Context::LINK_RTT);
@@ -196,7 +202,7 @@ proptest! {
         compressible: bool,
         seed: u64,
     ) {
-        let channel = Channel { latency: Duration::from_millis(latency_ms), jitter, loss, pause: 3 };
+        let channel = Channel { latency: Duration::from_millis(latency_ms), jitter, loss, pause: 3, ..CALM };
         let mut pair = Pair::over(channel, mtu, seed);
         let (body, response) = (value(asked, false, seed), value(len, compressible, seed ^ 1));
         let answer = pair.ask(&body, &response);
@@ -233,6 +239,14 @@ proptest! {
             prop_assert!(link.poll_timeout().is_none_or(|at| at > now.mono));
         }
     }
+}
+
+#[test]
+fn a_response_proves_that_its_request_arrived() {
+    let slow = Channel { jitter: 4.0, loss: 0.2, pause: 3, swallowed: Some(Context::RESOURCE_PROOF), ..CALM };
+    let mut pair = Pair::over(Channel { latency: secs(2.0), ..slow }, 500, 7);
+    let (body, response) = (value(1000, false, 1), value(20_000, false, 2));
+    assert_eq!(pair.ask(&body, &response).as_deref(), Ok(&response[..]));
 }
 
 fn end(initiator: bool) -> Link {
@@ -281,7 +295,7 @@ fn receive(link: &mut Link, rng: &mut TestRng, context: Context, plaintext: &[u8
 #[test]
 fn the_largest_response_comes_through_a_bad_channel() {
     for (seed, mtu) in [(1, 500), (2, 1064)] {
-        let channel = Channel { latency: Duration::from_millis(300), jitter: 4.0, loss: 0.2, pause: 0 };
+        let channel = Channel { latency: Duration::from_millis(300), jitter: 4.0, loss: 0.2, ..CALM };
         let mut pair = Pair::over(channel, mtu, seed);
         let response = value(1_000_000, false, seed);
         assert!(pair.ask(&[0xc0], &response).is_ok_and(|answer| answer == response), "seed {seed}");
