@@ -1,93 +1,18 @@
 //! What names and describes an entry of the catalog: its ids, its kind, its vectors. docs/protocol/mesh.md, Card.
 
 use core::fmt;
-use core::str::FromStr;
 
 use half::f16;
+use wend_packet::hash_newtype;
 
 /// Components of a vector.
 pub const DIMS: usize = 384;
 
-/// Defines an id of fixed length: full hex as `Display`, its first 8 digits as `Debug`, bytes or hex in serde.
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $len:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; $len]);
-
-        impl $name {
-            /// Length in bytes.
-            pub const LEN: usize = $len;
-
-            /// The id with these bytes.
-            pub const fn new(bytes: [u8; $len]) -> Self {
-                Self(bytes)
-            }
-
-            /// The id in `bytes`, or `None` when the length differs.
-            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-                bytes.try_into().ok().map(Self)
-            }
-
-            /// The bytes.
-            pub const fn as_bytes(&self) -> &[u8; $len] {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidId;
-
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let mut bytes = [0; $len];
-                hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId { digits: $len * 2 })?;
-                Ok(Self(bytes))
-            }
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                if !from.is_human_readable() {
-                    return <[u8; $len]>::deserialize(from).map(Self);
-                }
-                let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
-/// A text that is not the hexadecimal form of an id of this length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected {digits} hexadecimal digits")]
-pub struct InvalidId {
-    /// How many digits the id has.
-    pub digits: usize,
-}
-
-id!(
+hash_newtype!(
     /// One version of an entry: first 16 bytes of BLAKE3 over its whole card, signature included.
     EntryId, 16
 );
-id!(
+hash_newtype!(
     /// BLAKE3-256 over the encoded bytes of a manifest.
     ManifestHash, 32
 );
@@ -273,6 +198,8 @@ impl fmt::Debug for QuantisedVector {
 
 #[cfg(test)]
 mod tests {
+    use wend_packet::hash::InvalidHash;
+
     use super::*;
 
     fn wave() -> [f32; DIMS] {
@@ -330,6 +257,6 @@ mod tests {
         let text = serde_json::to_string(&id).unwrap();
         assert_eq!(text, "\"30313233343536373839616263646566\"");
         assert_eq!(serde_json::from_str::<EntryId>(&text).unwrap(), id);
-        assert_eq!("30".parse::<EntryId>(), Err(InvalidId { digits: 32 }));
+        assert_eq!("30".parse::<EntryId>(), Err(InvalidHash { digits: 32 }));
     }
 }

@@ -2,22 +2,21 @@
 #![cfg(all(feature = "serial", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic: that is how it fails")]
 
+mod support;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use wend_interfaces::serial::Serial;
-use wend_interfaces::{Backoff, DriverError, InterfaceHandle, PortEvent, Ports, ProfileOptions, State, supervise};
-use wend_packet::stack::Transmit;
+use wend_interfaces::{DriverError, ProfileOptions, State};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{Node, PATIENCE, start};
+
 /// How often the far ends are looked at.
 const POLL: Duration = Duration::from_millis(1);
 /// Fast, so that the test does not wait for the pacing.
@@ -57,59 +56,15 @@ fn join(one: &Arc<OwnedFd>, two: &Arc<OwnedFd>) -> [JoinHandle<()>; 2] {
     [tokio::spawn(relay(Arc::clone(one), Arc::clone(two))), tokio::spawn(relay(Arc::clone(two), Arc::clone(one)))]
 }
 
-struct Node {
-    handle: InterfaceHandle,
-    events: mpsc::Receiver<PortEvent>,
-    cancel: CancellationToken,
-    running: JoinHandle<()>,
-}
-
-fn start(path: &str) -> Node {
-    let (ports, events) = Ports::new();
-    let (port, handle) = ports.port("line").unwrap();
-    let cancel = CancellationToken::new();
-    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200), 1);
-    let driver = Box::new(Serial::new(path, SPEED, ProfileOptions::default()));
-    let running = tokio::spawn(supervise(driver, port, backoff, cancel.clone()));
-    Node { handle, events, cancel, running }
-}
-
-impl Node {
-    async fn event(&mut self) -> PortEvent {
-        timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a port")
-    }
-
-    async fn up(&mut self) {
-        while !matches!(self.event().await, PortEvent::Up { .. }) {}
-    }
-
-    async fn down(&mut self) {
-        while !matches!(self.event().await, PortEvent::Down { .. }) {}
-    }
-
-    async fn frame(&mut self) -> Bytes {
-        loop {
-            if let PortEvent::Frame { bytes, .. } = self.event().await {
-                return bytes;
-            }
-        }
-    }
-
-    async fn send(&self, frame: &[u8]) {
-        self.handle.outbound.send(Transmit { frame: Bytes::copy_from_slice(frame) }).await.unwrap();
-    }
-
-    async fn stop(self) {
-        self.cancel.cancel();
-        timeout(PATIENCE, self.running).await.expect("a prompt end").unwrap();
-    }
+fn serial(path: &str) -> Node {
+    start("line", Serial::new(path, SPEED, ProfileOptions::default()))
 }
 
 #[tokio::test]
 async fn frames_pass_both_ways_and_survive_garbage_and_reopening() {
     let (master_one, path_one) = pty();
     let (master_two, path_two) = pty();
-    let (mut one, mut two) = (start(&path_one), start(&path_two));
+    let (mut one, mut two) = (serial(&path_one), serial(&path_two));
     one.up().await;
     two.up().await;
     let relays = join(&master_one, &master_two);
@@ -133,7 +88,7 @@ async fn frames_pass_both_ways_and_survive_garbage_and_reopening() {
 
     // One end is closed and opened again, as after a restart of its node.
     two.stop().await;
-    let mut two = start(&path_two);
+    let mut two = serial(&path_two);
     two.up().await;
     one.send(b"hello again").await;
     loop {
@@ -153,7 +108,7 @@ async fn a_port_that_vanishes_is_waited_for() {
     let link = std::env::temp_dir().join(format!("wend-serial-{}", std::process::id()));
     let _ = std::fs::remove_file(&link);
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    let mut node = start(link.to_str().unwrap());
+    let mut node = serial(link.to_str().unwrap());
     node.up().await;
     // The device is pulled out.
     std::fs::remove_file(&link).unwrap();
@@ -178,9 +133,9 @@ async fn a_port_that_vanishes_is_waited_for() {
 #[tokio::test]
 async fn a_port_that_another_program_has_is_called_busy() {
     let (_master, path) = pty();
-    let mut first = start(&path);
+    let mut first = serial(&path);
     first.up().await;
-    let second = start(&path);
+    let second = serial(&path);
     let error = timeout(PATIENCE, second.handle.monitor.first_attempt()).await.unwrap().unwrap_err();
     assert!(matches!(&*error, DriverError::PortBusy { port } if *port == path), "{error}");
     first.stop().await;

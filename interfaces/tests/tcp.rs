@@ -1,79 +1,19 @@
 //! Two real TCP drivers on loopback.
 #![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 
+mod support;
+
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use wend_interfaces::tcp::{Client, Server};
-use wend_interfaces::{
-    Backoff, Driver, DriverError, InterfaceHandle, PortEvent, Ports, ProfileOptions, State, supervise,
-};
-use wend_packet::stack::Transmit;
+use wend_interfaces::{DriverError, InterfaceHandle, PortEvent, ProfileOptions, State};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{Node, PATIENCE, start, transmit};
+
 const FRAME: &[u8] = b"a frame with a flag \x7e and an escape \x7d in it";
-
-struct Node {
-    handle: InterfaceHandle,
-    events: mpsc::Receiver<PortEvent>,
-    cancel: CancellationToken,
-    running: tokio::task::JoinHandle<()>,
-}
-
-fn start(name: &str, driver: impl Driver + 'static) -> Node {
-    let (ports, events) = Ports::new();
-    let (port, handle) = ports.port(name).unwrap();
-    let cancel = CancellationToken::new();
-    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200), 1);
-    let running = tokio::spawn(supervise(Box::new(driver), port, backoff, cancel.clone()));
-    Node { handle, events, cancel, running }
-}
-
-impl Node {
-    async fn event(&mut self) -> PortEvent {
-        timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a port")
-    }
-
-    async fn up(&mut self) {
-        while !matches!(self.event().await, PortEvent::Up { .. }) {}
-    }
-
-    async fn down(&mut self) {
-        while !matches!(self.event().await, PortEvent::Down { .. }) {}
-    }
-
-    /// The next peer. It stays for as long as its handle.
-    async fn child(&mut self) -> InterfaceHandle {
-        loop {
-            if let PortEvent::Child { parent, handle } = self.event().await {
-                assert_eq!(parent, self.handle.id);
-                return handle;
-            }
-        }
-    }
-
-    async fn frame(&mut self) -> Bytes {
-        loop {
-            if let PortEvent::Frame { bytes, .. } = self.event().await {
-                return bytes;
-            }
-        }
-    }
-
-    async fn stop(self) {
-        self.cancel.cancel();
-        timeout(PATIENCE, self.running).await.expect("a prompt end").unwrap();
-    }
-}
-
-fn transmit(frame: &[u8]) -> Transmit {
-    Transmit { frame: Bytes::copy_from_slice(frame) }
-}
 
 /// A server on a port of the system's choice, or on a given one.
 async fn server(listen: &str) -> (Node, String) {

@@ -1,7 +1,6 @@
 //! Hashes, each with a name of its own, so that a link id cannot be passed where a destination belongs.
 
 use core::fmt;
-use core::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
@@ -35,7 +34,8 @@ fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], InvalidHash> {
+#[doc(hidden)]
+pub fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], InvalidHash> {
     let invalid = InvalidHash { digits: N * 2 };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if pairs.len() != N || !rest.is_empty() {
@@ -74,6 +74,8 @@ pub fn deserialize_hash<'de, const N: usize, D: serde::Deserializer<'de>>(from: 
 }
 
 /// Defines a hash type: full hex as `Display`, its first 8 digits as `Debug`; bytes in binary formats, hex in text formats.
+/// The crate that uses it needs `serde` itself.
+#[macro_export]
 macro_rules! hash_newtype {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -112,35 +114,35 @@ macro_rules! hash_newtype {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::core::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
 
-        impl FromStr for $name {
-            type Err = InvalidHash;
+        impl ::core::str::FromStr for $name {
+            type Err = $crate::hash::InvalidHash;
 
-            fn from_str(text: &str) -> Result<Self, InvalidHash> {
-                parse_hex(text).map(Self)
+            fn from_str(text: &str) -> Result<Self, $crate::hash::InvalidHash> {
+                $crate::hash::parse_hex(text).map(Self)
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 if to.is_human_readable() { to.collect_str(self) } else { to.serialize_bytes(&self.0) }
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                deserialize_hash(from).map(Self)
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                $crate::hash::deserialize_hash(from).map(Self)
             }
         }
     };
