@@ -22,7 +22,7 @@ use wend_interfaces::framing::hdlc;
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
 use wend_packet::msgpack::{Reader, Writer};
-use wend_packet::stack::{Destination, Input, InterfaceId, InterfaceProfile, Mode, Stack, StackConfig};
+use wend_packet::stack::{Destination, Input, InterfaceId, InterfaceProfile, Stack, StackConfig};
 use wend_packet::testing::TestRng;
 use wend_packet::time::{self, Now, UnixTime};
 use wend_packet::{DestinationHash, LinkId};
@@ -65,15 +65,7 @@ fn valid_frames() -> Vec<Vec<u8>> {
     let mut random = wend_mesh::node::randomness();
     let (on, now) = (InterfaceId(1), Now { mono: time::Instant::ZERO, unix: UnixTime(1_800_000_000) });
     let mut stack = Stack::new(StackConfig::new(Identity::generate(&mut random)), Box::new(random));
-    let profile = InterfaceProfile {
-        mode: Mode::Full,
-        bitrate_bps: 10_000_000,
-        hw_mtu: None,
-        negotiates_mtu: false,
-        access_code_len: 0,
-        gravity: 0,
-        ingress_control: false,
-    };
+    let profile = InterfaceProfile { ingress_control: false, ..InterfaceProfile::new(10_000_000) };
     stack.handle_input(now, Input::InterfaceUp { id: on, profile });
     for number in 0..20 {
         let name = DestinationName::new("stranger", &[]).unwrap();

@@ -49,12 +49,10 @@ impl ProfileOptions {
         let bitrate_bps = self.bitrate_or(TCP_BITRATE_BPS);
         InterfaceProfile {
             mode: self.mode.unwrap_or_default(),
-            bitrate_bps,
             hw_mtu: mtu_by_bitrate(bitrate_bps),
             negotiates_mtu: true,
             access_code_len: TCP_ACCESS_CODE_LEN,
-            gravity: 0,
-            ingress_control: true,
+            ..InterfaceProfile::new(bitrate_bps)
         }
     }
 
@@ -63,12 +61,10 @@ impl ProfileOptions {
     pub(crate) fn serial(self, speed_bps: u32) -> InterfaceProfile {
         InterfaceProfile {
             mode: self.mode.unwrap_or_default(),
-            bitrate_bps: self.bitrate_or(u64::from(speed_bps).max(1)),
             hw_mtu: Some(crate::framing::hdlc::SERIAL_MAX),
-            negotiates_mtu: false,
             access_code_len: SERIAL_ACCESS_CODE_LEN,
-            gravity: 0,
             ingress_control: false,
+            ..InterfaceProfile::new(self.bitrate_or(u64::from(speed_bps).max(1)))
         }
     }
 }

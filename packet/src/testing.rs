@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::identity::Identity;
-use crate::stack::{Event, Input, InterfaceId, InterfaceProfile, Mode, Output, PathRecord, Stack, StackConfig};
+use crate::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, Stack, StackConfig};
 use crate::time::{Instant, Now, UnixTime};
 
 /// Randomness for tests: given bytes first, then a stream that follows from a seed. Not fit for anything else.
@@ -67,15 +67,7 @@ impl TryCryptoRng for TestRng {}
 
 /// The profile of a common wired interface: full mode, 10 Mbit/s, MTU 1064 that links may use.
 pub const fn wired() -> InterfaceProfile {
-    InterfaceProfile {
-        mode: Mode::Full,
-        bitrate_bps: 10_000_000,
-        hw_mtu: Some(1064),
-        negotiates_mtu: true,
-        access_code_len: 0,
-        gravity: 0,
-        ingress_control: true,
-    }
+    InterfaceProfile { hw_mtu: Some(1064), negotiates_mtu: true, ..InterfaceProfile::new(10_000_000) }
 }
 
 /// What joins nodes: everything one of them sends, all others on it hear.

@@ -51,6 +51,22 @@ pub struct InterfaceProfile {
     pub ingress_control: bool,
 }
 
+impl InterfaceProfile {
+    /// An interface of mode full that carries frames of 500 bytes at `bitrate_bps`, with everything else as it is by
+    /// default. Others are made from it: `InterfaceProfile { mode, ..InterfaceProfile::new(bitrate_bps) }`.
+    pub const fn new(bitrate_bps: u64) -> Self {
+        Self {
+            mode: Mode::Full,
+            bitrate_bps,
+            hw_mtu: None,
+            negotiates_mtu: false,
+            access_code_len: 0,
+            gravity: 0,
+            ingress_control: true,
+        }
+    }
+}
+
 /// What happens to the stack.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -106,12 +106,11 @@ pub fn profile(of: &Value) -> InterfaceProfile {
     let truth = |field: &str| of[field].as_bool().unwrap_or(false);
     InterfaceProfile {
         mode: if of["mode"].is_null() { Mode::Full } else { mode(&of["mode"]) },
-        bitrate_bps: of["bitrate"].as_u64().unwrap_or(10_000_000),
         hw_mtu: of["hw_mtu"].as_u64().map(|mtu| mtu as usize),
         negotiates_mtu: truth("fixed_mtu") || truth("fixed") || truth("autoconfigure"),
         access_code_len: of["ifac_size"].as_u64().unwrap_or(0) as usize,
         gravity: of["gravity"].as_i64().unwrap_or(0),
-        ingress_control: true,
+        ..InterfaceProfile::new(of["bitrate"].as_u64().unwrap_or(10_000_000))
     }
 }
 
