@@ -5,12 +5,12 @@ mod support;
 use std::time::Duration;
 
 use support::{Bench, Sent, array, assert_parsed, by_interface, bytes, cases, destination_name, expected_frames};
-use support::{identity, maybe_bytes, mode, name};
+use support::{identity, maybe_bytes, mode, name, profile};
 use wend_packet::DestinationHash;
 use wend_packet::announce::{AnnounceRef, RandomHash, announce, app_data_max};
 use wend_packet::identity::RatchetKey;
 use wend_packet::stack::{DropReason, Event};
-use wend_packet::time::UnixTime;
+use wend_packet::time::{Instant, UnixTime};
 use wend_packet::wire::{Packet, PacketRef};
 
 #[test]
@@ -144,14 +144,7 @@ fn announces_are_passed_on_as_by_the_reference() {
 
 #[test]
 fn announces_cross_interfaces_by_the_mode_matrix() {
-    // Exceptions for internal interfaces are not built: they are options this node does not have.
-    let mut skipped = 0;
     for case in cases("core/announce_modes", 70) {
-        if case.to_string().contains("announces_from_internal") || case.to_string().contains("announces_to_internal") {
-            assert!(name(&case).starts_with("no_internal_") || name(&case).starts_with("to_internal_"));
-            skipped += 1;
-            continue;
-        }
         let mut bench = Bench::new(&case["given"]);
         match maybe_bytes(&case["received_on_a"]) {
             Some(raw) => bench.receive("a", &raw),
@@ -166,7 +159,76 @@ fn announces_cross_interfaces_by_the_mode_matrix() {
         assert_eq!(sent, case["sent"] == true, "{}", name(&case));
         assert!(case["target_mode"].is_null() || mode(&case["target_mode"]).carries_own_announces() || !sent);
     }
-    assert_eq!(skipped, 14);
+}
+
+#[test]
+fn relayed_announces_keep_to_their_share_of_the_bitrate() {
+    for case in cases("core/announce_cap", 7) {
+        let mut bench = Bench::new(&case["given"]);
+        assert_eq!(profile(&case["given"]["interfaces"]["b"]).announce_cap_ppm, 20_000);
+        assert!((case["announce_cap"].as_f64().unwrap() - 0.02).abs() < 1e-9);
+        for raw in case["received_on_a"].as_array().unwrap() {
+            bench.receive("a", &bytes(raw));
+        }
+        let mut sent = Vec::new();
+        let start = bench.now.mono;
+        let mut listen = |bench: &mut Bench, until: Duration| {
+            while bench.now.mono < start + until {
+                bench.advance(Duration::from_millis(50));
+                let at = bench.now.mono.since(start);
+                let on_b = bench.take_sent().into_iter().filter(|sent| sent.on == "b");
+                sent.extend(on_b.map(|sent| (at, sent.frame[1], sent.frame.len())));
+            }
+            sent.clone()
+        };
+        let at_once = listen(&mut bench, Duration::from_secs(2));
+        assert_eq!(at_once.len() as u64, case["sent_at_once"].as_u64().unwrap(), "{}", name(&case));
+        let queued = bench.stack.announce_backlog(bench.id("b")).queued;
+        assert_eq!(queued as u64, case["queued"].as_u64().unwrap(), "{}", name(&case));
+        // Neighbours pass them on, so that nothing is sent a second time, as in the file.
+        for raw in case["received_on_a"].as_array().unwrap() {
+            let mut passed_on = bytes(raw);
+            passed_on[1] += 2;
+            bench.receive("a", &passed_on);
+        }
+        let times = case["send_times"].as_array().unwrap();
+        let all = listen(&mut bench, Duration::from_secs(300));
+        let hops: Vec<_> = all.iter().map(|(_, hops, _)| u64::from(*hops)).collect();
+        let expected: Vec<_> =
+            case["send_order_hops"].as_array().unwrap().iter().map(|hops| hops.as_u64().unwrap()).collect();
+        assert_eq!(hops, expected, "{}", name(&case));
+        // The reference looks at its queues every 0.25 s.
+        for (sent, times) in all.windows(2).zip(times.windows(2)) {
+            let (ours, theirs) = (sent[1].0 - sent[0].0, times[1].as_f64().unwrap() - times[0].as_f64().unwrap());
+            assert!((ours.as_secs_f64() - theirs).abs() < 0.3, "{}: {ours:?} instead of {theirs}", name(&case));
+        }
+    }
+}
+
+#[test]
+fn destinations_that_announce_too_often_are_not_passed_on() {
+    let all = cases("core/announce_rate", 12);
+    let mut bench = Bench::new(&all[0]["given"]);
+    let start = bench.now.mono;
+    let instant = |time: &serde_json::Value| match time.as_f64().unwrap() {
+        0.0 => Instant::ZERO,
+        time => start + Duration::from_secs_f64(time - support::START as f64),
+    };
+    for case in &all {
+        bench.advance(instant(&case["time"]).since(bench.now.mono));
+        bench.take_sent();
+        bench.take_events();
+        let raw = bytes(&case["received_on_a"]);
+        bench.receive("a", &raw);
+        let rate = bench.stack.announce_rates().next().unwrap();
+        assert_eq!(rate.destination, PacketRef::parse(&raw).unwrap().destination());
+        assert_eq!(rate.last, instant(&case["last"]), "{}", name(case));
+        assert_eq!(u64::from(rate.violations), case["rate_violations"].as_u64().unwrap(), "{}", name(case));
+        assert_eq!(rate.blocked_until, instant(&case["blocked_until"]), "{}", name(case));
+        assert_eq!(learned(&mut bench).len() == 1, case["path_updated"] == true, "{}", name(case));
+        bench.advance(Duration::from_secs(1));
+        assert_eq!(bench.take_sent().is_empty(), case["queued_for_rebroadcast"] == false, "{}", name(case));
+    }
 }
 
 fn learned(bench: &mut Bench) -> Vec<DestinationHash> {

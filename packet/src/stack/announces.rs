@@ -1,15 +1,21 @@
 //! Announces: heard, checked, believed, passed on, made. docs/protocol/1-core.md, section 4.
 
 mod admission;
+mod cap;
 mod ingress;
 mod own;
+mod rate;
 mod relaying;
 
 use bytes::Bytes;
 
 pub(super) use admission::Admission;
+pub(super) use cap::AnnounceQueue;
+pub use cap::{ANNOUNCE_CAP_PPM, AnnounceBacklog, QUEUED_ANNOUNCE_LIFETIME};
 pub use ingress::HELD_RELEASE_INTERVAL;
 pub use own::AnnounceError;
+pub(super) use rate::Rate;
+pub use rate::{ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceRate, AnnounceRateView};
 pub(super) use relaying::Rebroadcast;
 pub use relaying::{REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX};
 
@@ -132,7 +138,7 @@ impl Stack {
             return;
         }
         let destination = valid.announce.destination;
-        if valid.packet.context() != Context::PATH_RESPONSE {
+        if valid.packet.context() != Context::PATH_RESPONSE && !self.exceeds_rate(now, valid) {
             self.schedule_rebroadcast(now, valid);
         }
         self.answer_waiting(now, valid);

@@ -29,6 +29,11 @@ pub struct Capacities {
     pub paths: usize,
     /// Announces waiting to be sent again. The one heard longest ago leaves.
     pub rebroadcasts: usize,
+    /// Destinations whose rate of announces is watched. The one announced longest ago leaves, and starts afresh.
+    pub rates: usize,
+    /// Relayed announces waiting for their share of one interface. Of those from the interface that most of them came from,
+    /// the farthest and then the youngest leaves.
+    pub queued_announces: usize,
     /// Path responses waiting to be sent. A further one is not made.
     pub responses: usize,
     /// Ways back for proofs. The oldest leaves.
@@ -70,6 +75,8 @@ impl Capacities {
                 known: 256,
                 paths: 256,
                 rebroadcasts: 128,
+                rates: 256,
+                queued_announces: 256,
                 responses: 64,
                 reverse: 512,
                 relays: 64,
@@ -88,6 +95,8 @@ impl Capacities {
                 known: 4096,
                 paths: 4096,
                 rebroadcasts: 1024,
+                rates: 4096,
+                queued_announces: 1024,
                 responses: 256,
                 reverse: 4096,
                 relays: 1024,
@@ -106,6 +115,8 @@ impl Capacities {
                 known: 65536,
                 paths: 65536,
                 rebroadcasts: 8192,
+                rates: 65536,
+                queued_announces: 4096,
                 responses: 1024,
                 reverse: 65536,
                 relays: 16384,

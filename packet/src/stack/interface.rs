@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::announces::AnnounceQueue;
 use super::burst::{ANNOUNCE_BURST_HZ, Burst, Ending, PATH_REQUEST_BURST_HZ};
 use super::egress::{Egress, Room};
 use super::{InterfaceId, InterfaceProfile, Mode, Stack, TimerKey};
@@ -38,6 +39,8 @@ pub(super) struct Interface {
     pub(super) profile: InterfaceProfile,
     pub(super) up_since: Instant,
     pub(super) egress: Egress,
+    /// Announces that wait for their share of the bitrate.
+    pub(super) queue: AnnounceQueue,
     pub(super) announces: Burst,
     pub(super) path_requests: Burst,
     pub(super) held: BTreeMap<DestinationHash, Held>,
@@ -46,11 +49,12 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    pub(super) fn new(profile: InterfaceProfile, now: Instant, room: Room) -> Self {
+    pub(super) fn new(profile: InterfaceProfile, now: Instant, room: Room, queued: usize) -> Self {
         Self {
             profile,
             up_since: now,
             egress: Egress::new(room),
+            queue: AnnounceQueue::new(queued),
             announces: Burst::new(ANNOUNCE_BURST_HZ, Ending::AtOnce),
             path_requests: Burst::new(PATH_REQUEST_BURST_HZ, Ending::AfterCooldown),
             held: BTreeMap::new(),
@@ -89,7 +93,7 @@ impl Stack {
         }
         let sizes = &self.config.capacities;
         let room = Room { frames: sizes.queue, bytes: sizes.queue_bytes };
-        self.interfaces.insert(id, Interface::new(profile, now.mono, room));
+        self.interfaces.insert(id, Interface::new(profile, now.mono, room, sizes.queued_announces));
     }
 
     pub(super) fn interface_down(&mut self, now: Now, id: InterfaceId) {
@@ -97,6 +101,7 @@ impl Stack {
             return;
         }
         self.timers.clear(TimerKey::Ingress(id));
+        self.timers.clear(TimerKey::Announces(id));
         self.lingering.insert(id, now.mono + INTERFACE_LINGER);
         if self.timers.deadline(TimerKey::InterfacesGone).is_none() {
             self.timers.set(TimerKey::InterfacesGone, now.mono + INTERFACE_LINGER);
@@ -144,6 +149,17 @@ pub(super) fn busiest(of: impl Iterator<Item = InterfaceId>) -> Option<Interface
         *counts.entry(on).or_default() += 1;
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(on, _)| on)
+}
+
+impl InterfaceProfile {
+    /// Whether an announce learned on `source` goes out here. docs/protocol/1-core.md, section 4.5.
+    pub(super) const fn carries_announces_of(&self, source: &Self) -> bool {
+        if matches!(source.mode, Mode::Internal) && !self.announces_from_internal {
+            return false;
+        }
+        let let_in = matches!(self.mode, Mode::Internal) && source.announces_to_internal;
+        !self.receive_only && (let_in || self.mode.carries_announces_of(source.mode))
+    }
 }
 
 impl Mode {

@@ -49,6 +49,18 @@ pub struct InterfaceProfile {
     pub gravity: i64,
     /// Whether bursts of announces for unknown destinations are held back. docs/protocol/1-core.md, section 4.7.
     pub ingress_control: bool,
+    /// Share of the bitrate for relayed announces and searches for paths, in millionths.
+    /// docs/protocol/1-core.md, section 4.6.
+    pub announce_cap_ppm: u32,
+    /// How often a destination may announce itself here and be passed on. docs/protocol/1-core.md, section 4.4.
+    pub announce_rate: super::AnnounceRate,
+    /// Whether internal interfaces take announces learned here although this is a boundary.
+    /// docs/protocol/1-core.md, section 4.5.
+    pub announces_to_internal: bool,
+    /// Whether announces learned on internal interfaces go out here.
+    pub announces_from_internal: bool,
+    /// Whether nothing is ever sent here (`outgoing = no`).
+    pub receive_only: bool,
 }
 
 impl InterfaceProfile {
@@ -63,6 +75,11 @@ impl InterfaceProfile {
             access_code_len: 0,
             gravity: 0,
             ingress_control: true,
+            announce_cap_ppm: super::ANNOUNCE_CAP_PPM,
+            announce_rate: super::AnnounceRate { target: None, grace: None, penalty: None },
+            announces_to_internal: false,
+            announces_from_internal: true,
+            receive_only: false,
         }
     }
 }

@@ -30,7 +30,9 @@ use std::collections::{BTreeMap, VecDeque};
 use rand_core::CryptoRng;
 
 pub use announces::{
-    AnnounceError, HELD_RELEASE_INTERVAL, REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX,
+    ANNOUNCE_CAP_PPM, ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceBacklog, AnnounceError, AnnounceRate,
+    AnnounceRateView, HELD_RELEASE_INTERVAL, QUEUED_ANNOUNCE_LIFETIME, REBROADCAST_GRACE, REBROADCAST_WINDOW,
+    REBROADCASTS, REBROADCASTS_HEARD_MAX,
 };
 pub use burst::{
     ANNOUNCE_BURST_HZ, BURST_HOLD, BURST_PENALTY, BURST_SAMPLES_MIN, FREQUENCY_DECAY, FREQUENCY_SAMPLES, INTERFACE_NEW,
@@ -56,7 +58,7 @@ pub use requests_wire::{PathRequestRef, path_request_destination};
 pub use sending::SendError;
 pub use stats::{DropReason, InterfaceStats, Stats};
 
-use announces::{Admission, Known, Rebroadcast};
+use announces::{Admission, Known, Rate, Rebroadcast};
 use egress::{Class, Queued};
 use forward::Reverse;
 use interface::Interface;
@@ -82,6 +84,8 @@ use crate::timers::Timers;
 enum TimerKey {
     Response(DestinationHash, InterfaceId),
     Rebroadcast(DestinationHash),
+    /// After the rebroadcasts of the same instant: what they put into the queue leaves in the order of the queue.
+    Announces(InterfaceId),
     Path(DestinationHash),
     Receipt([u8; 16]),
     Relay(LinkId),
@@ -116,6 +120,7 @@ pub struct Stack {
     packet_hashes: Seen<[u8; 16]>,
     admission: Admission,
     rebroadcasts: Bounded<DestinationHash, Rebroadcast>,
+    rates: Bounded<DestinationHash, Rate>,
     responses: BTreeMap<(DestinationHash, InterfaceId), Instant>,
     reverse: Bounded<[u8; 16], Reverse>,
     relays: Relays,
@@ -165,6 +170,7 @@ impl Stack {
             packet_hashes: Seen::new(sizes.packet_hashes),
             admission: Admission::new(sizes.admission),
             rebroadcasts: Bounded::new(sizes.rebroadcasts),
+            rates: Bounded::new(sizes.rates),
             responses: BTreeMap::new(),
             reverse: Bounded::new(sizes.reverse),
             relays: Relays::new(sizes.relays),
@@ -295,6 +301,7 @@ impl Stack {
             match key {
                 TimerKey::Response(destination, on) => self.send_response(destination, on),
                 TimerKey::Rebroadcast(destination) => self.rebroadcast(now, destination),
+                TimerKey::Announces(on) => self.send_queued_announces(now, on),
                 TimerKey::Path(destination) => self.path_timeout(now, destination),
                 TimerKey::Receipt(packet) => self.receipt_timeout(packet),
                 TimerKey::Relay(link) => self.relay_timeout(now, link),
@@ -347,6 +354,9 @@ impl Stack {
     /// interface of a larger MTU.
     fn transmit(&mut self, on: InterfaceId, class: Class, frame: bytes::Bytes) {
         let Some(interface) = self.interfaces.get_mut(&on) else { return };
+        if interface.profile.receive_only {
+            return;
+        }
         if frame.len() > interface.mtu() {
             *self.stats.drops.entry(DropReason::OverMtu).or_default() += 1;
             return;

@@ -39,6 +39,8 @@ pub enum DropReason {
     AdmissionFull,
     /// An announce from a burst that could not be held for later either.
     BurstFull,
+    /// A relayed announce for which the queue of an interface had no room.
+    AnnounceQueueFull,
     /// A path request without a target or without a tag.
     PathRequestMalformed,
     /// A path request seen before.

@@ -4,6 +4,7 @@ mod fire;
 mod lone;
 mod repair;
 mod siege;
+mod spread;
 
 use core::time::Duration;
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
-use wend_packet::stack::{Destination, Event, Input, InterfaceId, InterfaceProfile, Mode, Output, Stack, StackConfig};
+use wend_packet::stack::{
+    AnnounceRate, Destination, Event, Input, InterfaceId, InterfaceProfile, Mode, Output, Stack, StackConfig,
+};
 use wend_packet::testing::TestRng;
 use wend_packet::time::{Instant, Now, UnixTime};
 use wend_packet::wire::{DestinationKind, HeaderKind, PacketKind, PacketRef, TransportKind};
@@ -110,6 +112,13 @@ pub fn profile(of: &Value) -> InterfaceProfile {
         negotiates_mtu: truth("fixed_mtu") || truth("fixed") || truth("autoconfigure"),
         access_code_len: of["ifac_size"].as_u64().unwrap_or(0) as usize,
         gravity: of["gravity"].as_i64().unwrap_or(0),
+        announce_rate: AnnounceRate {
+            target: of["announce_rate_target"].as_u64().map(Duration::from_secs),
+            grace: of["announce_rate_grace"].as_u64().map(|grace| grace as u32),
+            penalty: of["announce_rate_penalty"].as_u64().map(Duration::from_secs),
+        },
+        announces_to_internal: truth("announces_to_internal"),
+        announces_from_internal: of["announces_from_internal"].as_bool().unwrap_or(true),
         ..InterfaceProfile::new(of["bitrate"].as_u64().unwrap_or(10_000_000))
     }
 }

@@ -5,11 +5,11 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Valid;
+use super::cap::Outgoing;
 use crate::hash::DestinationHash;
-use crate::stack::egress::Class;
 use crate::stack::path_requests::RESPONSE_GRACE_MAX;
-use crate::stack::{InterfaceId, Stack, TimerKey};
-use crate::time::{Instant, Now};
+use crate::stack::{Stack, TimerKey};
+use crate::time::{Instant, Now, UnixTime};
 use crate::wire::{Context, DestinationKind, Flags, HOPS_LIMIT, MTU, Packet, PacketKind, PacketRef, layout};
 
 /// The first rebroadcast comes at a random time within this window.
@@ -29,6 +29,8 @@ pub(in crate::stack) struct Rebroadcast {
     sent: u8,
     heard: u8,
     hops: u8,
+    /// When the announce was made.
+    emitted: UnixTime,
     /// Whether it waited for a path response already.
     postponed: bool,
 }
@@ -60,7 +62,8 @@ impl Stack {
         let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::NONE) else { return };
         let destination = valid.announce.destination;
         let due = now.mono + random_below(&mut *self.rng, REBROADCAST_WINDOW);
-        let entry = Rebroadcast { frame, due, sent: 0, heard: 0, hops: valid.hops, postponed: false };
+        let emitted = valid.announce.random.emitted();
+        let entry = Rebroadcast { frame, due, sent: 0, heard: 0, hops: valid.hops, emitted, postponed: false };
         if let Some((evicted, _)) = self.rebroadcasts.insert(destination, entry) {
             self.timers.clear(TimerKey::Rebroadcast(evicted));
         }
@@ -98,28 +101,15 @@ impl Stack {
         entry.postponed = false;
         entry.sent = entry.sent.saturating_add(1);
         entry.due = now.mono + REBROADCAST_GRACE + REBROADCAST_WINDOW;
-        let (frame, due, done) = (entry.frame.clone(), entry.due, entry.sent >= REBROADCASTS);
+        let (due, done) = (entry.due, entry.sent >= REBROADCASTS);
+        let (frame, hops, emitted) = (entry.frame.clone(), entry.hops, entry.emitted);
         if done {
             self.rebroadcasts.remove(&destination);
         } else {
             self.timers.set(TimerKey::Rebroadcast(destination), due);
         }
-        self.transmit_announce(source, &frame);
-    }
-
-    /// Sends an announce learned on `source` wherever the modes allow, also back where it came from: neighbours need to
-    /// hear that it was passed on.
-    fn transmit_announce(&mut self, source: Option<InterfaceId>, frame: &Bytes) {
-        let mode_of = |id| self.interfaces.get(&id).map(|interface| interface.profile.mode);
-        let Some(source) = source.and_then(mode_of) else { return };
-        let targets: Vec<_> = self
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| interface.profile.mode.carries_announces_of(source))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in targets {
-            self.transmit(id, Class::Announce, frame.clone());
+        if let Some(source) = source {
+            self.relay_announce(now, &Outgoing { destination, hops, emitted, frame, source });
         }
     }
 }

@@ -31,15 +31,20 @@ pub(super) struct Lone {
 
 impl Lone {
     pub(super) fn new(transport_enabled: bool, interfaces: &[InterfaceProfile]) -> Self {
-        let mut config = StackConfig::new(identity(1));
-        config.transport_enabled = transport_enabled;
-        let now = Now { mono: Instant::from_micros(1_000_000), unix: UnixTime(1_700_000_000) };
-        let stack = Stack::new(config, Box::new(TestRng::seeded(2)));
-        let mut lone = Self { stack, now, rng: TestRng::seeded(3) };
+        let mut lone = Self::with(|config| config.transport_enabled = transport_enabled);
         for (id, profile) in (0..).zip(interfaces) {
             lone.up(id, profile.clone());
         }
         lone
+    }
+
+    /// One without interfaces; `configure` has its say.
+    pub(super) fn with(configure: impl FnOnce(&mut StackConfig)) -> Self {
+        let mut config = StackConfig::new(identity(1));
+        configure(&mut config);
+        let now = Now { mono: Instant::from_micros(1_000_000), unix: UnixTime(1_700_000_000) };
+        let stack = Stack::new(config, Box::new(TestRng::seeded(2)));
+        Self { stack, now, rng: TestRng::seeded(3) }
     }
 
     pub(super) fn up(&mut self, id: u32, profile: InterfaceProfile) {

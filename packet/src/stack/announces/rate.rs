@@ -1,0 +1,138 @@
+//! Destinations that announce too often are not passed on for a while. docs/protocol/1-core.md, section 4.4.
+
+use core::time::Duration;
+
+use super::Valid;
+use crate::hash::DestinationHash;
+use crate::stack::Stack;
+use crate::time::{Instant, Now};
+
+/// Time that is to lie between two announces of a destination where a transport node is not told otherwise.
+pub const ANNOUNCE_RATE_TARGET: Duration = Duration::from_secs(3600);
+/// How many announces may come too soon, likewise.
+pub const ANNOUNCE_RATE_GRACE: u32 = 5;
+
+/// What the configuration of an interface says of the rate of announces. What it leaves out has a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnnounceRate {
+    /// Time that is to lie between two announces of a destination; not set and zero are the same.
+    pub target: Option<Duration>,
+    /// How many announces may come too soon before they are not passed on any more.
+    pub grace: Option<u32>,
+    /// Time added to the target while they are not passed on.
+    pub penalty: Option<Duration>,
+}
+
+/// The rule for one interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limit {
+    target: Duration,
+    grace: u32,
+    penalty: Duration,
+}
+
+impl AnnounceRate {
+    /// With a target of its own, what is missing is zero. Else a transport node has defaults, and others no limit.
+    fn limit(self, transport_enabled: bool) -> Option<Limit> {
+        let penalty = self.penalty.unwrap_or_default();
+        match self.target.filter(|target| !target.is_zero()) {
+            Some(target) => Some(Limit { target, grace: self.grace.unwrap_or_default(), penalty }),
+            None if transport_enabled => {
+                let grace = self.grace.unwrap_or(ANNOUNCE_RATE_GRACE);
+                Some(Limit { target: ANNOUNCE_RATE_TARGET, grace, penalty })
+            }
+            None => None,
+        }
+    }
+}
+
+/// How often a destination announced itself lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::stack) struct Rate {
+    last: Instant,
+    violations: u32,
+    blocked_until: Instant,
+}
+
+impl Rate {
+    const fn first(now: Instant) -> Self {
+        Self { last: now, violations: 0, blocked_until: Instant::ZERO }
+    }
+
+    /// Counts an announce, and says whether it is one too many.
+    fn count(&mut self, now: Instant, limit: &Limit) -> bool {
+        if now <= self.blocked_until {
+            return true;
+        }
+        self.violations = if now.since(self.last) < limit.target {
+            self.violations.saturating_add(1)
+        } else {
+            self.violations.saturating_sub(1)
+        };
+        let blocked = self.violations > limit.grace;
+        if blocked {
+            self.blocked_until = self.last + limit.target + limit.penalty;
+        } else {
+            self.last = now;
+        }
+        blocked
+    }
+}
+
+/// How often a destination announces itself, for those who want to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnnounceRateView {
+    /// Which.
+    pub destination: DestinationHash,
+    /// When it was last passed on, or could have been.
+    pub last: Instant,
+    /// How many announces came too soon, less those that came in time.
+    pub violations: u32,
+    /// Until when it is not passed on; [`Instant::ZERO`] when it never was too often.
+    pub blocked_until: Instant,
+}
+
+impl Stack {
+    /// The destinations whose rate of announces is watched.
+    pub fn announce_rates(&self) -> impl Iterator<Item = AnnounceRateView> {
+        self.rates.iter().map(|(destination, rate)| AnnounceRateView {
+            destination: *destination,
+            last: rate.last,
+            violations: rate.violations,
+            blocked_until: rate.blocked_until,
+        })
+    }
+
+    /// Counts an announce that was accepted, and says whether its destination announces too often to be passed on.
+    pub(super) fn exceeds_rate(&mut self, now: Now, valid: &Valid<'_>) -> bool {
+        let interface = self.interfaces.get(&valid.on);
+        let limit = interface.and_then(|on| on.profile.announce_rate.limit(self.config.transport_enabled));
+        let Some(limit) = limit else { return false };
+        let destination = valid.announce.destination;
+        let Some(rate) = self.rates.get_mut(&destination) else {
+            self.rates.insert(destination, Rate::first(now.mono));
+            return false;
+        };
+        let exceeds = rate.count(now.mono, &limit);
+        self.rates.refresh(&destination);
+        exceeds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_told_nothing_has_the_defaults_of_a_transport_node() {
+        let seconds = Duration::from_secs;
+        let unset = AnnounceRate::default();
+        assert_eq!(unset.limit(false), None);
+        let default = Limit { target: seconds(3600), grace: 5, penalty: seconds(0) };
+        assert_eq!(unset.limit(true), Some(default));
+        let zero = AnnounceRate { target: Some(Duration::ZERO), ..unset };
+        assert_eq!((zero.limit(true), zero.limit(false)), (Some(default), None));
+        let set = AnnounceRate { target: Some(seconds(60)), ..unset };
+        assert_eq!(set.limit(false), Some(Limit { target: seconds(60), grace: 0, penalty: seconds(0) }));
+    }
+}
