@@ -12,7 +12,6 @@ use bytes::Bytes;
 pub(super) use admission::Admission;
 pub(super) use cap::AnnounceQueue;
 pub use cap::{ANNOUNCE_CAP_PPM, AnnounceBacklog, QUEUED_ANNOUNCE_LIFETIME};
-pub use ingress::HELD_RELEASE_INTERVAL;
 pub use own::AnnounceError;
 pub(super) use rate::Rate;
 pub use rate::{ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceRate, AnnounceRateView};

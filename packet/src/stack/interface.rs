@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::announces::AnnounceQueue;
-use super::burst::{ANNOUNCE_BURST_HZ, Burst, Ending, PATH_REQUEST_BURST_HZ};
+use super::burst::{Burst, Ending, Frequency};
 use super::egress::{Egress, Room};
 use super::{InterfaceId, InterfaceProfile, Mode, Stack, TimerKey};
 use crate::hash::DestinationHash;
@@ -43,6 +43,8 @@ pub(super) struct Interface {
     pub(super) queue: AnnounceQueue,
     pub(super) announces: Burst,
     pub(super) path_requests: Burst,
+    /// Path requests that left here.
+    pub(super) requests_sent: Frequency,
     pub(super) held: BTreeMap<DestinationHash, Held>,
     /// Nothing held is released before.
     pub(super) release_after: Instant,
@@ -50,13 +52,15 @@ pub(super) struct Interface {
 
 impl Interface {
     pub(super) fn new(profile: InterfaceProfile, now: Instant, room: Room, queued: usize) -> Self {
+        let limits = profile.burst_limits;
         Self {
             profile,
             up_since: now,
             egress: Egress::new(room),
             queue: AnnounceQueue::new(queued),
-            announces: Burst::new(ANNOUNCE_BURST_HZ, Ending::AtOnce),
-            path_requests: Burst::new(PATH_REQUEST_BURST_HZ, Ending::AfterCooldown),
+            announces: Burst::new(Ending::AtOnce, &limits),
+            path_requests: Burst::new(Ending::AfterCooldown, &limits),
+            requests_sent: Frequency::default(),
             held: BTreeMap::new(),
             release_after: Instant::ZERO,
         }
@@ -88,6 +92,8 @@ impl Stack {
     pub(super) fn interface_up(&mut self, now: Now, id: InterfaceId, profile: InterfaceProfile) {
         self.lingering.remove(&id);
         if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.announces.set_limits(&profile.burst_limits);
+            interface.path_requests.set_limits(&profile.burst_limits);
             interface.profile = profile;
             return;
         }

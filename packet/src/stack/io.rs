@@ -49,6 +49,13 @@ pub struct InterfaceProfile {
     pub gravity: i64,
     /// Whether bursts of announces for unknown destinations are held back. docs/protocol/1-core.md, section 4.7.
     pub ingress_control: bool,
+    /// What counts as a burst, of announces and of path requests.
+    pub burst_limits: super::BurstLimits,
+    /// Most requests per second that are passed on here in search of paths; not limited when not set.
+    /// docs/protocol/1-core.md, section 5.6.
+    pub path_request_egress_hz: Option<f64>,
+    /// Whether paths asked for here are searched for whatever the mode (`recursive_prs`).
+    pub searches_always: bool,
     /// Share of the bitrate for relayed announces and searches for paths, in millionths.
     /// docs/protocol/1-core.md, section 4.6.
     pub announce_cap_ppm: u32,
@@ -75,6 +82,9 @@ impl InterfaceProfile {
             access_code_len: 0,
             gravity: 0,
             ingress_control: true,
+            burst_limits: super::BurstLimits::DEFAULT,
+            path_request_egress_hz: None,
+            searches_always: false,
             announce_cap_ppm: super::ANNOUNCE_CAP_PPM,
             announce_rate: super::AnnounceRate { target: None, grace: None, penalty: None },
             announces_to_internal: false,

@@ -9,6 +9,7 @@ use rand_core::Rng;
 use super::announces::Valid;
 use super::egress::Class;
 use super::inbound::Arrived;
+use super::interface::Interface;
 use super::requests_wire::PathRequestRef;
 use super::{DropReason, InterfaceId, Mode, Stack, TimerKey};
 use crate::hash::{DestinationHash, IdentityHash, sha256_head};
@@ -34,6 +35,8 @@ pub const QUEUED_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// Slowest bitrate that is reckoned with, bits per second.
 pub const BITRATE_MIN: u64 = 5;
 const TAG_LEN: usize = 16;
+/// Interfaces that are told of one target when it is found; others ask again.
+const ASKERS_MAX: usize = 64;
 
 /// Who waits for an announce of a target.
 #[derive(Debug)]
@@ -51,10 +54,31 @@ pub(super) struct QueuedRequest {
     pub(super) except: Option<InterfaceId>,
 }
 
+impl Interface {
+    /// Whether a search for a path may go out here. It takes its share of what announces may use, and waits behind none:
+    /// where there is no room now it is not made at all.
+    fn takes_search(&mut self, now: Instant, len: usize) -> bool {
+        let limit = self.profile.path_request_egress_hz;
+        let too_many = limit.is_some_and(|limit| self.requests_sent.would_exceed(now, limit));
+        let takes = !too_many && self.queue.is_empty() && now >= self.queue.allowed_at;
+        if takes {
+            self.requests_sent.count(now);
+            self.queue.allowed_at = now + self.announce_pause(len);
+        }
+        takes
+    }
+}
+
 impl Stack {
     /// Asks every neighbour for the path to `to`. The answer arrives as an announce.
     pub fn request_path(&mut self, now: Now, to: DestinationHash) {
         self.ask_for_path(now, to, None);
+    }
+
+    /// Forgets the path to a destination, so that the next announce of it is believed whatever it says, and whoever needs
+    /// it asks for it anew.
+    pub fn expire_path(&mut self, destination: DestinationHash) {
+        self.drop_path(destination);
     }
 
     fn ask_for_path(&mut self, now: Now, target: DestinationHash, except: Option<InterfaceId>) {
@@ -134,7 +158,7 @@ impl Stack {
         if interface.path_requests.limits(interface.up_since, now.mono) {
             return;
         }
-        let searches = interface.profile.mode.searches();
+        let searches = interface.profile.searches_always || interface.profile.mode.searches();
         self.in_flight.insert(request.target, now.mono);
         if searches {
             self.discover(now, on, request);
@@ -146,7 +170,9 @@ impl Stack {
         let until = now.mono + self.discovery_timeout();
         match self.waiting.get_mut(&target) {
             Some(waiting) if now.mono <= waiting.until => {
-                waiting.interfaces.insert(on);
+                if waiting.interfaces.len() < ASKERS_MAX {
+                    waiting.interfaces.insert(on);
+                }
             }
             _ => {
                 let waiting = Waiting { interfaces: BTreeSet::from([on]), until, engaged: false };
@@ -171,14 +197,16 @@ impl Stack {
         if let Some(waiting) = self.waiting.get_mut(&request.target) {
             waiting.engaged = true;
         }
-        let asking = self.interfaces.get(&on).map_or(Mode::Full, |interface| interface.profile.mode);
+        let Some(asking) = self.interfaces.get(&on).map(|interface| &interface.profile) else { return };
+        let (mode, everywhere) = (asking.mode, asking.searches_always);
         let frame = self.path_request_frame(request.target, request.tag);
-        let targets: Vec<_> = self
-            .interfaces
-            .iter()
-            .filter(|(id, interface)| **id != on && asking.searches_on(interface.profile.mode))
-            .map(|(id, _)| *id)
-            .collect();
+        let mut targets = Vec::new();
+        for (id, interface) in self.interfaces.iter_mut().filter(|(id, _)| **id != on) {
+            let wanted = everywhere || mode.searches_on(interface.profile.mode);
+            if wanted && interface.takes_search(now.mono, frame.len()) {
+                targets.push(*id);
+            }
+        }
         for id in targets {
             self.transmit(id, Class::PathRequest, frame.clone());
         }

@@ -3,13 +3,14 @@
 use core::time::Duration;
 
 use super::Valid;
-use crate::stack::burst::BURST_PENALTY;
 use crate::stack::interface::Held;
 use crate::stack::{DropReason, InterfaceId, Stack, TimerKey};
 use crate::time::Now;
 
-/// Time between two looks at a bursting interface, and between two announces released from it.
-pub const HELD_RELEASE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks at a bursting interface.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// However often announces are to be released, the interface is not looked at more often.
+const RELEASE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// An announce that has come this far (after counting up) is not held.
 const HELD_HOPS_LIMIT: u8 = 127;
 
@@ -31,9 +32,10 @@ impl Stack {
         }
         let since = interface.announces.active_since();
         if let Some(since) = since.filter(|_| since != before) {
-            interface.release_after = since + BURST_PENALTY;
+            interface.release_after = since + interface.profile.burst_limits.penalty;
         }
-        let room = interface.held.len() < self.config.capacities.held || interface.held.contains_key(&destination);
+        let held_max = self.config.capacities.held.min(interface.profile.burst_limits.held_max);
+        let room = interface.held.len() < held_max || interface.held.contains_key(&destination);
         let holds = room && valid.hops < HELD_HOPS_LIMIT;
         if holds {
             interface.held.insert(destination, Held { frame: valid.frame.clone(), hops: valid.hops });
@@ -48,8 +50,13 @@ impl Stack {
     /// A bursting interface is looked at every 5 s from here on.
     pub(in crate::stack) fn watch_bursts(&mut self, now: Now, on: InterfaceId) {
         if self.timers.deadline(TimerKey::Ingress(on)).is_none() {
-            self.timers.set(TimerKey::Ingress(on), now.mono + HELD_RELEASE_INTERVAL);
+            self.timers.set(TimerKey::Ingress(on), now.mono + LOOK_INTERVAL.min(self.release_interval(on)));
         }
+    }
+
+    fn release_interval(&self, on: InterfaceId) -> Duration {
+        let limits = self.interfaces.get(&on).map(|interface| interface.profile.burst_limits);
+        limits.map_or(LOOK_INTERVAL, |limits| limits.release_interval.max(RELEASE_INTERVAL_MIN))
     }
 
     /// Looks at a bursting interface again, and releases one held announce when it has calmed down.
@@ -68,7 +75,7 @@ impl Stack {
             released = nearest.and_then(|destination| interface.held.remove(&destination));
         }
         if released.is_some() {
-            interface.release_after = now.mono + HELD_RELEASE_INTERVAL;
+            interface.release_after = now.mono + interface.profile.burst_limits.release_interval;
         }
         if interface.announces.is_active() || interface.path_requests.is_active() || !interface.held.is_empty() {
             self.watch_bursts(now, on);

@@ -86,3 +86,80 @@ fn nothing_leaves_on_an_interface_that_only_receives() {
     lone.pass(Duration::from_secs(10));
     assert_eq!((lone.sent(1).len(), lone.sent(0).len()), (0, 4), "announces on the other one, and a request");
 }
+
+/// A transport node that searches on behalf of interface 0, and may on interface 1.
+fn searching(other: InterfaceProfile) -> Lone {
+    Lone::new(true, &[InterfaceProfile { mode: Mode::Gateway, ..open(10_000_000) }, other])
+}
+
+/// Asks for a path nobody knows on interface 0, and tells whether the request is passed on to interface 1.
+fn searched(lone: &mut Lone, target: u8) -> bool {
+    let (target, tag) = (DestinationHash::new([target; 16]), [target; 16]);
+    lone.hear(0, &PathRequestRef { target, transport_id: None, tag: &tag }.packet().encode());
+    lone.sent(0);
+    !lone.sent(1).is_empty()
+}
+
+#[test]
+fn searches_take_their_share_of_what_announces_may_use_and_are_not_made_up_for() {
+    let mut lone = searching(open(1_200));
+    assert!(searched(&mut lone, 1));
+    // 67 bytes at 24 bit/s.
+    lone.pass(Duration::from_secs(22));
+    assert!(!searched(&mut lone, 2));
+    lone.pass(Duration::from_secs(1));
+    assert!(searched(&mut lone, 3));
+    for seed in 0..2 {
+        lone.meet(0, &identity(10 + seed), 1, 1_700_000_000);
+    }
+    lone.pass(Duration::from_secs(30));
+    assert_eq!((lone.sent(1).len(), lone.stack.announce_backlog(InterfaceId(1)).queued), (1, 1));
+    assert!(!searched(&mut lone, 4), "an announce waits");
+}
+
+#[test]
+fn searches_leave_at_a_limited_rate_where_that_is_asked_for() {
+    for (limit, expected) in [(None, 20), (Some(PATH_REQUEST_EGRESS_HZ), 14)] {
+        let mut lone = searching(InterfaceProfile { path_request_egress_hz: limit, ..open(10_000_000) });
+        // The asking interface has a limit of its own.
+        let burst_limits = BurstLimits { path_request_hz: (1000.0, 1000.0), ..BurstLimits::DEFAULT };
+        lone.up(0, InterfaceProfile { mode: Mode::Gateway, burst_limits, ..open(10_000_000) });
+        let passed_on = (0..20).filter(|target| {
+            lone.pass(Duration::from_millis(150));
+            searched(&mut lone, *target)
+        });
+        let passed_on = passed_on.count();
+        assert_eq!(passed_on, expected, "{limit:?}");
+    }
+}
+
+#[test]
+fn a_full_interface_searches_only_when_told_to() {
+    let full = |searches_always| InterfaceProfile { searches_always, ..open(10_000_000) };
+    for told in [false, true] {
+        let mut lone = Lone::new(true, &[full(told), InterfaceProfile { mode: Mode::Roaming, ..open(10_000_000) }]);
+        assert_eq!(searched(&mut lone, 1), told);
+    }
+}
+
+#[test]
+fn few_announces_are_held_where_few_may_be_and_released_as_fast_as_told() {
+    let burst_limits = BurstLimits {
+        new_for: Duration::ZERO,
+        announce_hz: (0.0, 1.0),
+        hold: Duration::from_secs(2),
+        penalty: Duration::from_secs(1),
+        release_interval: Duration::from_secs(1),
+        held_max: 4,
+        ..BurstLimits::DEFAULT
+    };
+    let mut lone = Lone::new(true, &[InterfaceProfile { burst_limits, ..InterfaceProfile::new(10_000_000) }]);
+    for seed in 0..40 {
+        lone.pass(Duration::from_millis(10));
+        lone.meet(0, &identity(10 + seed), 1, 1_700_000_000);
+    }
+    assert_eq!(lone.stack.announce_backlog(InterfaceId(0)).held, 4);
+    assert_eq!(lone.stack.paths().count(), 2, "two that came before there was a frequency");
+    lone.pass(Duration::from_secs(60));
+    assert_eq!((lone.stack.announce_backlog(InterfaceId(0)).held, lone.stack.paths().count()), (0, 6));
+}
