@@ -1,5 +1,7 @@
 //! The node's configuration: one struct, its defaults, its validation, and messages that name the line.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use wend_commands::policy::{InvalidPolicy, Policy, Rule};
 use wend_packet::IdentityHash;
 use wend_packet::stack::Mode;
 
+pub use self::access::Secret;
 use crate::home::{Home, write_durably};
 
 /// Port that `wend up` listens on when the config names none.
@@ -76,6 +79,12 @@ pub struct InterfaceConfig {
     pub mode: Mode,
     /// Bit/s, where the usual value for the type is wrong.
     pub bitrate: Option<u64>,
+    /// Name of the closed network on it. Name and passphrase together make the key; either alone does, too.
+    pub network_name: Option<String>,
+    /// Passphrase of the closed network on it.
+    pub passphrase: Option<Secret>,
+    /// Length of its access codes in bits, where the usual one for the type is wrong.
+    pub ifac_size: Option<usize>,
 }
 
 /// Kinds of interface.
@@ -272,6 +281,9 @@ impl InterfaceConfig {
             enabled: true,
             mode: Mode::Full,
             bitrate: None,
+            network_name: None,
+            passphrase: None,
+            ifac_size: None,
         }
     }
 
@@ -310,7 +322,7 @@ impl InterfaceConfig {
                 help: format!("write it like \"192.0.2.7:{DEFAULT_PORT}\" or \"[2001:db8::7]:{DEFAULT_PORT}\""),
             });
         }
-        Ok(())
+        self.check_access()
     }
 }
 

@@ -1,22 +1,25 @@
 //! What the drivers tell the core about their media. docs/protocol/3-interfaces.md, section 1.5.
 
+use wend_packet::access_code::{ACCESS_CODE_DEFAULT, ACCESS_CODE_MAX, AccessKey};
 use wend_packet::stack::{InterfaceProfile, Mode};
 
 /// What the configuration may set on any interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProfileOptions {
     /// How the interface takes part in the network; full when not set.
     pub mode: Option<Mode>,
     /// Bits per second, where the usual value of the type is wrong. Values below 5 are ignored, as in the reference.
     pub bitrate_bps: Option<u64>,
+    /// Key of the closed network on it; open when not set.
+    pub access_key: Option<AccessKey>,
+    /// Bytes of its access codes, 1 to 64, where the usual length of the type is wrong. Both ends must agree.
+    pub access_code_len: Option<usize>,
 }
 
 /// Slowest bitrate that may be configured. docs/protocol/3-interfaces.md, section 16.
 const BITRATE_MIN_BPS: u64 = 5;
 /// What TCP is taken for. docs/protocol/3-interfaces.md, section 1.5.
 const TCP_BITRATE_BPS: u64 = 10_000_000;
-/// Default length of access codes on TCP. docs/protocol/3-interfaces.md, section 1.5.
-const TCP_ACCESS_CODE_LEN: usize = 16;
 /// Default length of access codes on serial lines. docs/protocol/3-interfaces.md, section 1.5.
 #[cfg(feature = "serial")]
 const SERIAL_ACCESS_CODE_LEN: usize = 8;
@@ -40,29 +43,36 @@ fn mtu_by_bitrate(bitrate_bps: u64) -> Option<usize> {
 }
 
 impl ProfileOptions {
-    fn bitrate_or(self, usual_bps: u64) -> u64 {
+    fn bitrate_or(&self, usual_bps: u64) -> u64 {
         self.bitrate_bps.filter(|bps| *bps >= BITRATE_MIN_BPS).unwrap_or(usual_bps)
     }
 
+    /// The usual length of codes leaves its room on reception even where no code is used, as in the reference.
+    fn access_code_len_or(&self, usual: usize) -> usize {
+        self.access_code_len.map_or(usual, |len| len.clamp(1, ACCESS_CODE_MAX))
+    }
+
     /// Of a TCP connection.
-    pub(crate) fn tcp(self) -> InterfaceProfile {
+    pub(crate) fn tcp(&self) -> InterfaceProfile {
         let bitrate_bps = self.bitrate_or(TCP_BITRATE_BPS);
         InterfaceProfile {
             mode: self.mode.unwrap_or_default(),
             hw_mtu: mtu_by_bitrate(bitrate_bps),
             negotiates_mtu: true,
-            access_code_len: TCP_ACCESS_CODE_LEN,
+            access_code_len: self.access_code_len_or(ACCESS_CODE_DEFAULT),
+            access_key: self.access_key.clone(),
             ..InterfaceProfile::new(bitrate_bps)
         }
     }
 
     /// Of a serial line.
     #[cfg(feature = "serial")]
-    pub(crate) fn serial(self, speed_bps: u32) -> InterfaceProfile {
+    pub(crate) fn serial(&self, speed_bps: u32) -> InterfaceProfile {
         InterfaceProfile {
             mode: self.mode.unwrap_or_default(),
             hw_mtu: Some(crate::framing::hdlc::SERIAL_MAX),
-            access_code_len: SERIAL_ACCESS_CODE_LEN,
+            access_code_len: self.access_code_len_or(SERIAL_ACCESS_CODE_LEN),
+            access_key: self.access_key.clone(),
             ingress_control: false,
             ..InterfaceProfile::new(self.bitrate_or(u64::from(speed_bps).max(1)))
         }
@@ -98,9 +108,18 @@ mod tests {
     fn tcp_is_taken_for_ten_megabit_unless_configured() {
         let usual = ProfileOptions::default().tcp();
         assert_eq!((usual.bitrate_bps, usual.hw_mtu, usual.mode), (10_000_000, Some(16_384), Mode::Full));
-        let set = ProfileOptions { mode: Some(Mode::Gateway), bitrate_bps: Some(1_200) }.tcp();
+        let set = ProfileOptions { mode: Some(Mode::Gateway), bitrate_bps: Some(1_200), ..Default::default() }.tcp();
         assert_eq!((set.bitrate_bps, set.hw_mtu, set.mode), (1_200, None, Mode::Gateway));
-        assert_eq!(ProfileOptions { mode: None, bitrate_bps: Some(4) }.tcp(), usual);
+        assert_eq!(ProfileOptions { bitrate_bps: Some(4), ..Default::default() }.tcp(), usual);
+    }
+
+    #[test]
+    fn access_codes_have_the_length_of_the_type_unless_configured() {
+        let key = AccessKey::derive(Some("network"), None);
+        let usual = ProfileOptions { access_key: key.clone(), ..Default::default() }.tcp();
+        assert_eq!((usual.access_code_len, usual.access_key), (16, key));
+        let set = ProfileOptions { access_code_len: Some(64), ..Default::default() }.tcp();
+        assert_eq!((set.access_code_len, set.access_key), (64, None));
     }
 
     #[cfg(feature = "serial")]

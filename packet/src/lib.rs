@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod access_code;
 pub mod announce;
 pub mod bounded;
 pub mod crypto;

@@ -66,7 +66,7 @@ impl TryRng for TestRng {
 impl TryCryptoRng for TestRng {}
 
 /// The profile of a common wired interface: full mode, 10 Mbit/s, MTU 1064 that links may use.
-pub const fn wired() -> InterfaceProfile {
+pub fn wired() -> InterfaceProfile {
     InterfaceProfile { hw_mtu: Some(1064), negotiates_mtu: true, ..InterfaceProfile::new(10_000_000) }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::name;
+use wend_packet::access_code;
 use wend_packet::hash::NameHash;
 use wend_packet::identity::{KEY_LEN, RATCHET_LEN, SIGNATURE_LEN};
 use wend_packet::stack::{self, Capacities, Footprint, Mode};
@@ -26,9 +27,6 @@ const NOT_BUILT: &[&str] = &[
     "Reticulum.GRACIOUS_PERSIST_INTERVAL",
     "Transport.cache_clean_interval",
     "Transport.PERSIST_RANDOM_BLOBS",
-    // Access codes.
-    "Reticulum.IFAC_SALT",
-    "Interface.DEFAULT_IFAC_SIZE",
     // Ratchets of this node; those heard are bounded with the destinations they belong to and do not expire by age.
     "Identity.RATCHET_EXPIRY",
     "Destination.RATCHET_COUNT",
@@ -122,6 +120,8 @@ fn ours(name: &str) -> Option<Value> {
         "Reticulum.HEADER_MINSIZE" => json!(layout::HEADER_1_LEN),
         "Reticulum.HEADER_MAXSIZE" => json!(layout::HEADER_2_LEN),
         "Reticulum.IFAC_MIN_SIZE" => json!(wire::ACCESS_CODE_MIN),
+        "Reticulum.IFAC_SALT" => json!(hex::encode(access_code::ACCESS_KEY_SALT)),
+        "Interface.DEFAULT_IFAC_SIZE" => json!(access_code::ACCESS_CODE_DEFAULT),
         "Reticulum.TRUNCATED_HASHLENGTH" | "Identity.TRUNCATED_HASHLENGTH" => bits(IdentityHash::LEN),
         "Reticulum.MINIMUM_BITRATE" => json!(stack::BITRATE_MIN),
         "Reticulum.DEFAULT_PER_HOP_TIMEOUT" => seconds(stack::PER_HOP_TIMEOUT),

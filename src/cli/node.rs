@@ -113,11 +113,12 @@ pub(super) fn status(home: &Home, args: StatusArgs) -> Result<Exit, Report> {
             .as_ref()
             .map_or_else(|| "words; `wend model install` adds meaning".into(), |model| format!("meaning ({model})")),
     ]);
-    let mut links = Table::new(["interface", "type", "state", "bitrate", "received", "sent"]);
+    let mut links = Table::new(["interface", "type", "network", "state", "bitrate", "received", "sent"]);
     for interface in &status.interfaces {
         links.row([
             interface.name.clone(),
             interface.kind.clone(),
+            network(interface),
             interface.detail.clone(),
             bitrate(interface.bitrate_bps),
             bytes(interface.received_bytes),
@@ -125,6 +126,15 @@ pub(super) fn status(home: &Home, args: StatusArgs) -> Result<Exit, Report> {
         ]);
     }
     emit(&format!("{}\n{}", about.text(), links.text()))
+}
+
+/// The closed network of an interface, with what it kept out.
+fn network(interface: &node::InterfaceStatus) -> String {
+    let network = interface.network.clone().unwrap_or_else(|| "open".to_owned());
+    match interface.access_violations {
+        0 => network,
+        refused => format!("{network}, {} refused", counted(refused, "frame", "frames")),
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -93,6 +93,10 @@ pub(super) struct InterfaceView {
     pub parent: Option<InterfaceId>,
     /// Bits per second, while it is up.
     pub bitrate_bps: Option<u64>,
+    /// Fingerprint of the closed network on it, while it is up.
+    pub network: Option<[u8; 5]>,
+    /// Frames dropped for their access code since it came up.
+    pub access_violations: u64,
     /// State and counters.
     pub monitor: Monitor,
 }

@@ -43,7 +43,12 @@ pub(super) async fn start(
 
 async fn driver(config: &InterfaceConfig) -> Result<(Box<dyn Driver>, Backoff), DriverError> {
     let seed = randomness().next_u64();
-    let options = ProfileOptions { mode: Some(config.mode), bitrate_bps: config.bitrate };
+    let options = ProfileOptions {
+        mode: Some(config.mode),
+        bitrate_bps: config.bitrate,
+        access_key: config.access_key(),
+        access_code_len: config.access_code_len(),
+    };
     Ok(match config.kind {
         InterfaceKind::TcpServer => {
             let mut server = tcp::Server::new(config.listen.clone().unwrap_or_default(), options);

@@ -151,6 +151,11 @@ record! {
         sent_frames: u64,
         /// Bytes sent.
         sent_bytes: u64,
+        /// Fingerprint of the closed network on it, 10 hexadecimal digits; none for an open one. Nodes that show the same
+        /// can hear each other.
+        network: Option<String>,
+        /// Frames dropped since it came up, because their access code was missing or wrong.
+        access_violations: u64,
     }
 
     /// Known paths.

@@ -107,7 +107,7 @@ impl Server {
             return;
         };
         self.places.take(address.ip(), handle.monitor.clone(), child.stop().clone());
-        self.peers.spawn(serve(stream, address, self.options, child, handle, port.id()));
+        self.peers.spawn(serve(stream, address, self.options.clone(), child, handle, port.id()));
     }
 }
 

@@ -6,6 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+const BLOCK_LEN: usize = 32;
+
 /// Why nothing could be derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HkdfError {
@@ -17,15 +19,56 @@ pub enum HkdfError {
     NoKeyMaterial,
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    // HMAC takes keys of any length, so this constructor has no failing case; the fallback keeps the type total.
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
-        return Zeroizing::new([0; 32]);
-    };
-    for part in parts {
-        mac.update(part);
+/// HMAC-SHA256 that has taken in its key already.
+type Keyed = Hmac<Sha256>;
+
+fn keyed(key: &[u8]) -> Option<Keyed> {
+    // HMAC takes keys of any length: this is never `None`.
+    <Keyed as KeyInit>::new_from_slice(key).ok()
+}
+
+/// A salt that was taken in once, to derive with many times.
+#[derive(Clone)]
+pub(crate) struct Salt(Option<Keyed>);
+
+impl Salt {
+    pub(crate) fn new(salt: &[u8]) -> Self {
+        Self(keyed(if salt.is_empty() { &[0; BLOCK_LEN] } else { salt }))
     }
+
+    /// The blocks that `key_material` gives under this salt, without an end.
+    pub(crate) fn expand<'a>(&self, key_material: &[u8], context: &'a [u8]) -> Blocks<'a> {
+        let pseudorandom = self.0.clone().map(|mac| finish(mac.chain_update(key_material)));
+        let mac = pseudorandom.and_then(|key| keyed(key.as_ref()));
+        Blocks { mac, context, previous: None, counter: 1 }
+    }
+}
+
+fn finish(mac: Keyed) -> Zeroizing<[u8; BLOCK_LEN]> {
     Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+/// Derived bytes, 32 at a time. Allocates nothing.
+pub(crate) struct Blocks<'a> {
+    mac: Option<Keyed>,
+    context: &'a [u8],
+    previous: Option<Zeroizing<[u8; BLOCK_LEN]>>,
+    counter: u8,
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = Zeroizing<[u8; BLOCK_LEN]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut mac = self.mac.clone()?;
+        if let Some(previous) = &self.previous {
+            mac.update(previous.as_ref());
+        }
+        let block = finish(mac.chain_update(self.context).chain_update([self.counter]));
+        self.counter = self.counter.wrapping_add(1);
+        self.previous = Some(block.clone());
+        Some(block)
+    }
 }
 
 /// Derives `length` bytes from `key_material`.
@@ -44,16 +87,12 @@ pub fn hkdf(
     if key_material.is_empty() {
         return Err(HkdfError::NoKeyMaterial);
     }
-    let pseudorandom = hmac(salt.filter(|salt| !salt.is_empty()).unwrap_or(&[0; 32]), &[key_material]);
-    let mut out = Zeroizing::new(Vec::with_capacity(length.next_multiple_of(32)));
-    let mut block: Option<Zeroizing<[u8; 32]>> = None;
-    let mut counter = 1_u8;
-    while out.len() < length {
-        let previous = block.as_ref().map_or(&[][..], |block| block.as_ref());
-        let next = hmac(pseudorandom.as_ref(), &[previous, context, &[counter]]);
-        out.extend_from_slice(next.as_ref());
-        block = Some(next);
-        counter = counter.wrapping_add(1);
+    let mut out = Zeroizing::new(Vec::with_capacity(length.next_multiple_of(BLOCK_LEN)));
+    for block in Salt::new(salt.unwrap_or_default()).expand(key_material, context) {
+        out.extend_from_slice(block.as_ref());
+        if out.len() >= length {
+            break;
+        }
     }
     out.truncate(length);
     Ok(out)

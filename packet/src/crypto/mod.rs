@@ -3,6 +3,7 @@
 mod hkdf;
 mod token;
 
+pub(crate) use hkdf::Salt;
 pub use hkdf::{HkdfError, hkdf};
 pub use token::{Token, TokenError, TokenKey};
 

@@ -1,6 +1,7 @@
 //! From the medium to whoever handles a packet. docs/protocol/1-core.md, sections 3.5 and 3.6.
 
 use super::{DropReason, InterfaceId, Stack};
+use crate::access_code::AccessCodeError;
 use crate::hash::LinkId;
 use crate::time::Now;
 use crate::wire::{Context, DestinationKind, Flags, PacketKind, PacketRef};
@@ -25,13 +26,21 @@ impl Arrived<'_> {
 
 impl Stack {
     pub(super) fn handle_frame(&mut self, now: Now, on: InterfaceId, bytes: &[u8]) {
-        match self.check_frame(on, bytes) {
+        let mut opened = core::mem::take(&mut self.opened);
+        match self.check_frame(on, bytes, &mut opened) {
             Ok(arrived) => self.dispatch(now, &arrived),
             Err(reason) => self.drop_frame(on, reason),
         }
+        self.opened = opened;
     }
 
-    fn check_frame<'a>(&mut self, on: InterfaceId, bytes: &'a [u8]) -> Result<Arrived<'a>, DropReason> {
+    /// `opened` is where a frame of a closed network is unmasked.
+    fn check_frame<'a>(
+        &mut self,
+        on: InterfaceId,
+        bytes: &'a [u8],
+        opened: &'a mut Vec<u8>,
+    ) -> Result<Arrived<'a>, DropReason> {
         let interface = self.interfaces.get(&on).ok_or(DropReason::UnknownInterface)?;
         let stats = self.stats.interfaces.entry(on).or_default();
         stats.received_frames += 1;
@@ -39,13 +48,28 @@ impl Stack {
         if bytes.len() <= 2 {
             return Err(DropReason::TooShort);
         }
-        if bytes.first().is_some_and(|flags| Flags(*flags).has_access_code()) {
-            return Err(DropReason::AccessCode);
-        }
-        if bytes.len() > interface.frame_max() {
+        let frame = match &interface.profile.access_key {
+            None if bytes.first().is_some_and(|flags| Flags(*flags).has_access_code()) => {
+                return Err(DropReason::AccessCode);
+            }
+            None => bytes,
+            Some(key) => {
+                let len = interface.profile.access_code_len;
+                // Looked at before the code, unlike in the reference: a frame that is too long costs no signature.
+                if bytes.len() > interface.frame_max().saturating_add(len) {
+                    return Err(DropReason::OverMtu);
+                }
+                key.open(bytes, len, opened).map_err(|error| match error {
+                    AccessCodeError::Missing => DropReason::AccessCodeMissing,
+                    AccessCodeError::Short { .. } | AccessCodeError::Mismatch => DropReason::AccessCodeInvalid,
+                })?;
+                opened
+            }
+        };
+        if frame.len() > interface.frame_max() {
             return Err(DropReason::OverMtu);
         }
-        let packet = PacketRef::parse(bytes).map_err(|_| DropReason::Malformed)?;
+        let packet = PacketRef::parse(frame).map_err(|_| DropReason::Malformed)?;
         let checked = self.filter(&packet)?;
         Ok(Arrived { on, packet, hops: packet.hops().saturating_add(1), checked })
     }

@@ -66,7 +66,7 @@ impl Interface {
         }
     }
 
-    /// Longest frame accepted: an undefined hardware MTU counts as 500. docs/protocol/1-core.md, section 3.5.
+    /// Longest frame accepted, without access code: an undefined hardware MTU counts as 500. docs/protocol/1-core.md, section 3.5.
     pub(super) fn frame_max(&self) -> usize {
         self.mtu().saturating_add(self.profile.access_code_len)
     }

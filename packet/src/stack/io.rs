@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::access_code::AccessKey;
 use crate::hash::{DestinationHash, IdentityHash, LinkId, PacketHash, RequestId, ResourceHash};
 use crate::time::UnixTime;
 
@@ -43,8 +44,11 @@ pub struct InterfaceProfile {
     pub hw_mtu: Option<usize>,
     /// Whether links may use `hw_mtu` (interfaces of fixed or negotiated MTU). Elsewhere links stay at 500.
     pub negotiates_mtu: bool,
-    /// Bytes an access code may take beside `hw_mtu` on reception.
+    /// Bytes an access code takes beside `hw_mtu`: room for it is kept on reception even where none is used.
     pub access_code_len: usize,
+    /// Key of the closed network on this interface, with codes of `access_code_len` bytes (1 to 64). `None`: it is open.
+    /// docs/protocol/1-core.md, section 7.
+    pub access_key: Option<AccessKey>,
     /// Preference among paths of the same announce, higher wins.
     pub gravity: i64,
     /// Whether bursts of announces for unknown destinations are held back. docs/protocol/1-core.md, section 4.7.
@@ -80,6 +84,7 @@ impl InterfaceProfile {
             hw_mtu: None,
             negotiates_mtu: false,
             access_code_len: 0,
+            access_key: None,
             gravity: 0,
             ingress_control: true,
             burst_limits: super::BurstLimits::DEFAULT,

@@ -140,6 +140,8 @@ pub struct Stack {
     last_emission: UnixTime,
     timers: Timers<TimerKey>,
     outputs: VecDeque<Output>,
+    /// Where frames of closed networks are unmasked; kept for its allocation.
+    opened: Vec<u8>,
     stats: Stats,
 }
 
@@ -187,6 +189,7 @@ impl Stack {
             last_emission: UnixTime::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
+            opened: Vec::new(),
             stats: Stats::default(),
             config,
         }
@@ -223,7 +226,13 @@ impl Stack {
     /// The most urgent frame for an interface. Call when its driver has room, until `None`; again after
     /// [`Output::Ready`].
     pub fn poll_transmit(&mut self, _now: Now, on: InterfaceId) -> Option<Transmit> {
-        let frame = self.interfaces.get_mut(&on)?.egress.pop()?;
+        let interface = self.interfaces.get_mut(&on)?;
+        let frame = interface.egress.pop()?;
+        // Signed when it leaves and not before: what is dropped from a queue costs nothing.
+        let frame = match &interface.profile.access_key {
+            None => frame,
+            Some(key) => key.seal(&frame, interface.profile.access_code_len),
+        };
         let stats = self.stats.interfaces.entry(on).or_default();
         stats.sent_frames += 1;
         stats.sent_bytes += u64::try_from(frame.len()).unwrap_or_default();
@@ -346,7 +355,9 @@ impl Stack {
         tracing::trace!(?on, ?reason, "frame dropped");
         *self.stats.drops.entry(reason).or_default() += 1;
         if self.interfaces.contains_key(&on) {
-            self.stats.interfaces.entry(on).or_default().dropped_frames += 1;
+            let stats = self.stats.interfaces.entry(on).or_default();
+            stats.dropped_frames += 1;
+            stats.access_violations += u64::from(reason.is_access_violation());
         }
     }
 

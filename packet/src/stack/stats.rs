@@ -11,6 +11,10 @@ pub enum DropReason {
     TooShort,
     /// It carries an access code, and the interface has none.
     AccessCode,
+    /// It carries no access code, and the interface requires one.
+    AccessCodeMissing,
+    /// Its access code does not match, or nothing is left beside it.
+    AccessCodeInvalid,
     /// Longer than the MTU of the medium it came from or was to go to.
     OverMtu,
     /// Addresses, context or data are missing, or the hop byte is 128 or more.
@@ -84,6 +88,8 @@ pub struct InterfaceStats {
     pub sent_bytes: u64,
     /// Frames received and dropped, for whatever reason.
     pub dropped_frames: u64,
+    /// Those of them dropped for their access code: the far end has another key, another length, or none.
+    pub access_violations: u64,
 }
 
 /// What passed through a stack.
@@ -99,6 +105,13 @@ pub struct Stats {
     pub drops: BTreeMap<DropReason, u64>,
     /// By interface; those that are gone are forgotten after [`INTERFACE_LINGER`](super::INTERFACE_LINGER).
     pub interfaces: BTreeMap<InterfaceId, InterfaceStats>,
+}
+
+impl DropReason {
+    /// Whether the access code, or its absence, is the reason.
+    pub const fn is_access_violation(self) -> bool {
+        matches!(self, Self::AccessCode | Self::AccessCodeMissing | Self::AccessCodeInvalid)
+    }
 }
 
 impl Stats {

@@ -49,7 +49,7 @@ pub enum PacketKind {
 pub struct Flags(pub u8);
 
 impl Flags {
-    const ACCESS_CODE: u8 = 0x80;
+    pub(crate) const ACCESS_CODE: u8 = 0x80;
     const HEADER: u8 = 0x40;
     const CONTEXT: u8 = 0x20;
     const TRANSPORT: u8 = 0x10;

@@ -70,11 +70,15 @@ impl Core {
     }
 
     fn view(&self) -> CoreView {
+        let stats = &self.parts.stack.stats().interfaces;
+        let violations = |id| stats.get(&id).map_or(0, |stats| stats.access_violations);
         let interfaces = self.interfaces.values().map(|attached| InterfaceView {
             id: attached.handle.id,
             name: Arc::clone(&attached.handle.name),
             parent: attached.parent,
             bitrate_bps: attached.profile.as_ref().map(|profile| profile.bitrate_bps),
+            network: attached.profile.as_ref().and_then(|profile| Some(profile.access_key.as_ref()?.fingerprint())),
+            access_violations: violations(attached.handle.id),
             monitor: attached.handle.monitor.clone(),
         });
         CoreView {

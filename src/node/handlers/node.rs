@@ -149,6 +149,8 @@ fn interface_status(tools: &Tools, interface: &InterfaceView) -> InterfaceStatus
         received_bytes: traffic.rx_bytes,
         sent_frames: traffic.tx_frames,
         sent_bytes: traffic.tx_bytes,
+        network: interface.network.map(hex::encode),
+        access_violations: interface.access_violations,
     }
 }
 
