@@ -25,6 +25,7 @@ pub mod hash;
 pub mod identity;
 pub mod job;
 pub mod link;
+pub mod management;
 pub mod msgpack;
 pub mod proof;
 pub mod resource;

@@ -71,7 +71,7 @@ impl Stack {
         let Ok(announce) = AnnounceRef::parse(&arrived.packet) else {
             return self.drop_frame(arrived.on, DropReason::AnnounceInvalid);
         };
-        if self.config.blackhole.contains(&announce.identity_hash()) {
+        if self.blackhole.contains(&announce.identity_hash()) {
             return self.drop_frame(arrived.on, DropReason::Blackholed);
         }
         if self.locals.contains_key(&announce.destination) {
@@ -122,6 +122,10 @@ impl Stack {
 
     fn announce_valid(&mut self, now: Now, on: InterfaceId, frame: &Bytes) {
         let Some(valid) = Valid::new(on, frame) else { return };
+        if self.blackhole.contains(&valid.announce.identity_hash()) {
+            // Shut out while it waited for its check, or was held back.
+            return self.drop_frame(on, DropReason::Blackholed);
+        }
         self.stats.processed += 1;
         if !self.hold_back(now, &valid) {
             self.learn(now, &valid);

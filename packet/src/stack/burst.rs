@@ -85,15 +85,20 @@ impl Frequency {
 
     /// Arrivals per second. Looking at it sheds one sample that has become too old.
     fn hz(&mut self, now: Instant) -> f64 {
-        let Some(oldest) = self.samples.front() else { return 0.0 };
-        let (samples, span) = (self.samples.len(), now.since(*oldest));
-        if samples <= 2 || span.is_zero() {
-            return 0.0;
-        }
-        if span > FREQUENCY_DECAY {
+        let hz = self.peek_hz(now);
+        let stale = |oldest: &Instant| now.since(*oldest) > FREQUENCY_DECAY;
+        if self.samples.len() > 2 && self.samples.front().is_some_and(stale) {
             self.samples.pop_front();
         }
-        per_second(samples, span)
+        hz
+    }
+
+    fn peek_hz(&self, now: Instant) -> f64 {
+        let span = self.samples.front().map(|oldest| now.since(*oldest)).unwrap_or_default();
+        if self.samples.len() <= 2 || span.is_zero() {
+            return 0.0;
+        }
+        per_second(self.samples.len(), span)
     }
 }
 
@@ -161,6 +166,11 @@ impl Burst {
     fn threshold(&self, up_since: Instant, now: Instant) -> f64 {
         let (new, later) = self.hz;
         if now.since(up_since) < self.new_for { new } else { later }
+    }
+
+    /// Arrivals per second now, without changing anything.
+    pub(super) fn hz(&self, now: Instant) -> f64 {
+        self.frequency.peek_hz(now)
     }
 
     /// Whether arrivals are rarer than the threshold now.

@@ -1,8 +1,5 @@
 //! What a stack is told at its start, and how large its tables may grow.
 
-use std::collections::BTreeSet;
-
-use crate::hash::IdentityHash;
 use crate::identity::Identity;
 use crate::proof::ProofForm;
 
@@ -25,6 +22,9 @@ pub enum Footprint {
 pub struct Capacities {
     /// Known destinations: key, app data, ratchet. The one announced or used longest ago leaves.
     pub known: usize,
+    /// Identities that are shut out. One that another node names is not taken any more; one that the owner names takes the
+    /// place of the oldest of the source that has most, and is refused when all are the owner's.
+    pub blackhole: usize,
     /// Paths. The one announced or used longest ago leaves.
     pub paths: usize,
     /// Announces waiting to be sent again. The one heard longest ago leaves.
@@ -73,6 +73,7 @@ impl Capacities {
         match footprint {
             Footprint::Tiny => Self {
                 known: 256,
+                blackhole: 256,
                 paths: 256,
                 rebroadcasts: 128,
                 rates: 256,
@@ -93,6 +94,7 @@ impl Capacities {
             },
             Footprint::Standard => Self {
                 known: 4096,
+                blackhole: 4096,
                 paths: 4096,
                 rebroadcasts: 1024,
                 rates: 4096,
@@ -113,6 +115,7 @@ impl Capacities {
             },
             Footprint::Hub => Self {
                 known: 65536,
+                blackhole: 16384,
                 paths: 65536,
                 rebroadcasts: 8192,
                 rates: 65536,
@@ -144,8 +147,6 @@ pub struct StackConfig {
     pub identity: Identity,
     /// Hop byte of own packets: 0, or 2 to 7 to hide that they start here. docs/protocol/1-core.md, section 5.9.
     pub local_hops_delta: u8,
-    /// Identities whose announces are dropped and who may not identify on links. docs/protocol/1-core.md, section 4.9.
-    pub blackhole: BTreeSet<IdentityHash>,
     /// Form of the proofs this node makes; both forms are always accepted.
     pub proof_form: ProofForm,
     /// Sizes of the tables.
@@ -159,7 +160,6 @@ impl StackConfig {
             transport_enabled: false,
             identity,
             local_hops_delta: 0,
-            blackhole: BTreeSet::new(),
             proof_form: ProofForm::Implicit,
             capacities: Capacities::of(Footprint::Standard),
         }

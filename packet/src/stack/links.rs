@@ -222,7 +222,7 @@ impl Stack {
     fn drive_link(&mut self, now: Now, id: LinkId) {
         let mut events = Vec::new();
         let Some(slot) = self.links.get_mut(&id) else { return };
-        let (on, mut frames, blackhole) = (slot.on, Vec::new(), &self.config.blackhole);
+        let (on, mut frames, blackhole) = (slot.on, Vec::new(), &self.blackhole);
         while let Some(event) = slot.link.poll_event() {
             let shut_out = matches!(&event, LinkEvent::Identified { identity } if blackhole.contains(&identity.hash()));
             if shut_out {

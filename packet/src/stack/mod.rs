@@ -4,6 +4,7 @@
 //! [`Stack::poll_transmit`] when a driver has room and work with [`Stack::poll_job`] when a processor has time.
 
 mod announces;
+mod blackhole;
 mod burst;
 mod config;
 mod egress;
@@ -12,6 +13,7 @@ mod inbound;
 mod interface;
 mod io;
 mod links;
+mod load;
 mod local;
 mod path;
 mod path_requests;
@@ -34,6 +36,7 @@ pub use announces::{
     AnnounceRateView, QUEUED_ANNOUNCE_LIFETIME, REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS,
     REBROADCASTS_HEARD_MAX,
 };
+pub use blackhole::BlackholeChanges;
 pub use burst::{
     ANNOUNCE_BURST_HZ, BURST_HOLD, BURST_PENALTY, BURST_SAMPLES_MIN, BurstLimits, FREQUENCY_DECAY, FREQUENCY_SAMPLES,
     HELD_MAX, HELD_RELEASE_INTERVAL, INTERFACE_NEW, PATH_REQUEST_BURST_HZ, PATH_REQUEST_EGRESS_HZ,
@@ -46,6 +49,7 @@ pub use io::{
     Transmit,
 };
 pub use links::LinkRef;
+pub use load::InterfaceLoad;
 pub use local::{Destination, RegisterError};
 pub use path::{Path, RANDOM_HASHES_MAX};
 pub use path_requests::{
@@ -75,6 +79,7 @@ use crate::hash::{DestinationHash, IdentityHash, LinkId};
 use crate::identity::PublicIdentity;
 use crate::job::{Job, Outcome, Work};
 pub use crate::link::ProofStrategy;
+use crate::management::{Blackhole, BlackholeEntry};
 use crate::time::{Instant, Now, UnixTime};
 use crate::timers::Timers;
 
@@ -91,6 +96,7 @@ enum TimerKey {
     Relay(LinkId),
     Link(LinkId),
     Ingress(InterfaceId),
+    Blackhole,
     InterfacesGone,
     QueuedRequest,
 }
@@ -103,6 +109,8 @@ pub struct Snapshot {
     /// What [`Stack::last_emission`] said last. Announces will be dated later, whatever the clock says: peers ignore a node
     /// whose clock went back.
     pub last_emission: UnixTime,
+    /// Who was shut out.
+    pub blackhole: Vec<(IdentityHash, BlackholeEntry)>,
 }
 
 /// A routing node without I/O.
@@ -115,6 +123,7 @@ pub struct Stack {
     /// Interfaces that went down, and when nothing is kept for their return any more.
     lingering: BTreeMap<InterfaceId, Instant>,
     locals: BTreeMap<DestinationHash, Local>,
+    blackhole: Blackhole,
     known: Bounded<DestinationHash, Known>,
     paths: Bounded<DestinationHash, PathEntry>,
     packet_hashes: Seen<[u8; 16]>,
@@ -167,6 +176,7 @@ impl Stack {
             interfaces: BTreeMap::new(),
             lingering: BTreeMap::new(),
             locals: BTreeMap::new(),
+            blackhole: Blackhole::new(config.identity.hash(), sizes.blackhole),
             known: Bounded::new(sizes.known),
             paths: Bounded::new(sizes.paths),
             packet_hashes: Seen::new(sizes.packet_hashes),
@@ -202,6 +212,7 @@ impl Stack {
         for record in saved.paths {
             self.restore_known(&record);
         }
+        self.restore_blackhole(saved.blackhole);
     }
 
     /// Takes one input. Nothing a peer sends makes it fail; drain [`Stack::poll_output`] afterwards.
@@ -316,6 +327,7 @@ impl Stack {
                 TimerKey::Relay(link) => self.relay_timeout(now, link),
                 TimerKey::Link(link) => self.link_timeout(now, link),
                 TimerKey::Ingress(on) => self.ingress_timeout(now, on),
+                TimerKey::Blackhole => self.sweep_blackhole(now),
                 TimerKey::InterfacesGone => self.interfaces_gone(now),
                 TimerKey::QueuedRequest => self.send_queued_request(now),
             }

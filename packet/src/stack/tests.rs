@@ -1,5 +1,6 @@
 //! Stacks among stacks, in virtual time; and stacks under fire.
 
+mod blackhole;
 mod fire;
 mod lone;
 mod repair;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
+use wend_packet::management::BlackholeEntry;
 use wend_packet::stack::{
     AnnounceRate, Destination, Event, Input, InterfaceId, InterfaceProfile, Mode, Output, Stack, StackConfig,
 };
@@ -150,9 +151,6 @@ impl Bench {
         let mut config = StackConfig::new(identity);
         config.transport_enabled = given["transport_enabled"] == true;
         config.local_hops_delta = given["settings"]["local_hops_delta"].as_u64().unwrap_or(0) as u8;
-        for entry in given["blackhole"].as_array().into_iter().flatten() {
-            config.blackhole.insert(array::<16>(&entry["identity_hash"]).into());
-        }
         configure(&mut config);
         let start = given["time"].as_f64().map_or(START, |time| time as u64);
         let mut bench = Self {
@@ -164,6 +162,10 @@ impl Bench {
             interfaces: BTreeMap::new(),
             next_interface: 0,
         };
+        for entry in given["blackhole"].as_array().into_iter().flatten() {
+            let shut_out = BlackholeEntry::new(bench.stack.transport_id(), None, None);
+            bench.stack.blackhole(bench.now, array::<16>(&entry["identity_hash"]).into(), shut_out);
+        }
         for (name, interface) in given["interfaces"].as_object().into_iter().flatten() {
             bench.up(name, profile(interface));
         }

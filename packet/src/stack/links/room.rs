@@ -1,7 +1,9 @@
 //! Who may take a place among the links of this node, and who gives way.
 
+use std::collections::BTreeSet;
+
 use super::LinkSlot;
-use crate::hash::LinkId;
+use crate::hash::{IdentityHash, LinkId};
 use crate::link::LinkState;
 use crate::stack::interface::busiest;
 use crate::stack::{LinkCloseReason, Role, Stack};
@@ -48,6 +50,15 @@ impl Stack {
             _ => slot.link.close(now, &mut *self.rng),
         }
         self.drive_link(now, id);
+    }
+
+    /// Closes the links whose other end has identified as one of these.
+    pub(in crate::stack) fn close_links_of(&mut self, now: Now, identities: &BTreeSet<IdentityHash>) {
+        let theirs = |slot: &LinkSlot| slot.link.remote_identity().is_some_and(|of| identities.contains(&of.hash()));
+        let closing: Vec<_> = self.links.iter().filter(|(_, slot)| theirs(slot)).map(|(id, _)| *id).collect();
+        for id in closing {
+            self.give_up_link(now, id);
+        }
     }
 
     /// Counts again what a link holds; one that is closed holds nothing.

@@ -1,0 +1,41 @@
+//! How busy interfaces are, for those who want to look.
+
+use super::burst::Burst;
+use super::{InterfaceId, Stack};
+use crate::management::BurstStatistics;
+use crate::time::{Now, UnixTime};
+
+/// How busy an interface is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InterfaceLoad {
+    /// Largest frame, in bytes.
+    pub mtu: usize,
+    /// Announces that arrive.
+    pub announces: BurstStatistics,
+    /// Path requests that arrive.
+    pub path_requests: BurstStatistics,
+    /// Announces held back.
+    pub held_announces: usize,
+    /// Announces that wait to be sent.
+    pub queued_announces: usize,
+}
+
+impl Stack {
+    /// How busy an interface is; `None` while it is down.
+    pub fn load(&self, now: Now, on: InterfaceId) -> Option<InterfaceLoad> {
+        let interface = self.interfaces.get(&on)?;
+        let of = |burst: &Burst| BurstStatistics {
+            hz: burst.hz(now.mono),
+            active_since: burst
+                .active_since()
+                .map(|since| UnixTime(now.unix.0.saturating_sub(now.mono.since(since).as_secs()))),
+        };
+        Some(InterfaceLoad {
+            mtu: interface.mtu(),
+            announces: of(&interface.announces),
+            path_requests: of(&interface.path_requests),
+            held_announces: interface.held.len(),
+            queued_announces: interface.egress.announces(),
+        })
+    }
+}
