@@ -19,6 +19,8 @@ pub const DEFAULT_PORT: u16 = 4965;
 /// Longest name a node can announce, in bytes.
 pub const NAME_MAX: usize = 20;
 
+/// Least time between two fetches of a blackhole list, in minutes. docs/protocol/1-core.md, section 4.9.
+const UPDATE_MINUTES_MIN: u32 = 2;
 /// Longest time a card may be good for: others refuse cards that say more.
 const EXPIRY_DAYS_MAX: u32 = 400;
 /// What helps when nothing more exact does.
@@ -40,6 +42,8 @@ pub struct Config {
     pub policy: BTreeMap<String, Rule>,
     /// Whom this node trusts.
     pub trust: TrustConfig,
+    /// What others may ask of the packet layer, and whom it shuts out.
+    pub management: ManagementConfig,
     /// What it does unasked.
     pub catalog: CatalogConfig,
 }
@@ -109,6 +113,44 @@ pub struct TrustConfig {
     pub trusted: Vec<IdentityHash>,
     /// Identities that get no answer.
     pub blocked: Vec<IdentityHash>,
+}
+
+/// `[management]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagementConfig {
+    /// Whether probes are answered. A transport node only.
+    pub respond_to_probes: bool,
+    /// Whether others may ask how this node is doing.
+    pub remote_management: bool,
+    /// Who.
+    pub remote_management_allowed: Vec<IdentityHash>,
+    /// Whether everyone may fetch the list of those who are shut out.
+    pub publish_blackhole: bool,
+    /// Transport identities of the nodes whose lists are taken.
+    pub blackhole_sources: Vec<IdentityHash>,
+    /// Minutes between two fetches of a list.
+    pub blackhole_update_minutes: u32,
+}
+
+impl ManagementConfig {
+    /// Whether others use a destination of the transport identity, or its entries are kept, so that it has to stay the same.
+    pub fn is_used(&self) -> bool {
+        self.respond_to_probes || self.remote_management || self.publish_blackhole
+    }
+}
+
+impl Default for ManagementConfig {
+    fn default() -> Self {
+        Self {
+            respond_to_probes: false,
+            remote_management: false,
+            remote_management_allowed: Vec::new(),
+            publish_blackhole: false,
+            blackhole_sources: Vec::new(),
+            blackhole_update_minutes: 60,
+        }
+    }
 }
 
 /// `[catalog]`
@@ -240,6 +282,7 @@ impl Config {
                 help: format!("cards are good for 1 to {EXPIRY_DAYS_MAX} days"),
             });
         }
+        self.management.check(self.node.transport)?;
         for (index, interface) in self.interfaces.iter().enumerate() {
             interface.check()?;
             if self.interfaces.iter().take(index).any(|other| other.name == interface.name) {
@@ -249,6 +292,34 @@ impl Config {
                     help: "give each interface a name of its own".to_owned(),
                 });
             }
+        }
+        Ok(())
+    }
+}
+
+impl ManagementConfig {
+    fn check(&self, transport: bool) -> Result<(), Problem> {
+        let minutes = self.blackhole_update_minutes;
+        if minutes < UPDATE_MINUTES_MIN {
+            return Err(Problem {
+                key: "blackhole_update_minutes".to_owned(),
+                message: format!("`blackhole_update_minutes` is {minutes}"),
+                help: format!("lists are fetched every {UPDATE_MINUTES_MIN} minutes or less often"),
+            });
+        }
+        if self.respond_to_probes && !transport {
+            return Err(Problem {
+                key: "respond_to_probes".to_owned(),
+                message: "`respond_to_probes` is true, but this node carries nothing for others".to_owned(),
+                help: "set `transport = true` under [node], or leave `respond_to_probes` out".to_owned(),
+            });
+        }
+        if self.remote_management && self.remote_management_allowed.is_empty() {
+            return Err(Problem {
+                key: "remote_management".to_owned(),
+                message: "`remote_management` is true, but `remote_management_allowed` names nobody".to_owned(),
+                help: "list the identity hashes of those who may ask, or leave `remote_management` out".to_owned(),
+            });
         }
         Ok(())
     }
@@ -407,6 +478,7 @@ mod tests {
     fn the_template_is_valid_and_says_what_the_defaults_are() {
         let config = Config::parse(Path::new("config.toml"), TEMPLATE).expect("valid");
         assert_eq!(config.catalog, CatalogConfig::default());
+        assert_eq!(config.management, ManagementConfig::default());
         assert!(!config.node.transport);
         assert_eq!(config.interfaces.len(), 1);
     }
@@ -423,6 +495,15 @@ mod tests {
         let found = error("[[interface]]\nname = \"home\"\ntype = \"tcp-client\"\n");
         assert_eq!(found.line, Some(2));
         assert!(found.message.contains("lacks the key `connect`"), "{}", found.message);
+    }
+
+    #[test]
+    fn management_that_could_not_work_is_refused() {
+        let wrong = ["respond_to_probes = true", "remote_management = true", "blackhole_update_minutes = 1"];
+        for line in wrong {
+            let found = error(&format!("[management]\n{line}\n"));
+            assert_eq!(found.line, Some(2), "{}", found.message);
+        }
     }
 
     #[test]

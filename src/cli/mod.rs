@@ -1,5 +1,6 @@
 //! The command line: one definition for parser, help and completions, one file per group of subcommands.
 
+mod blackhole;
 mod catalog;
 mod client;
 mod model;
@@ -81,6 +82,9 @@ enum Command {
     /// Install the embedding model, or say whether it is there
     #[command(after_help = "Example: wend model install")]
     Model(model::ModelArgs),
+    /// Show or change who is shut out: no announces, paths or links of them
+    #[command(after_help = "Example: wend blackhole ls")]
+    Blackhole(blackhole::BlackholeArgs),
     /// Print completions for a shell
     #[command(after_help = "Example: wend completions bash > /etc/bash_completion.d/wend")]
     Completions {
@@ -136,6 +140,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Report> {
         Command::Search(args) => search::search(&home()?, &args),
         Command::Show(args) => search::show(&home()?, &args),
         Command::Catalog(args) => catalog::catalog(&home()?, &args),
+        Command::Blackhole(args) => blackhole::blackhole(&home()?, args),
         Command::Model(args) => model::model(&home()?, &args),
         Command::Completions { shell } => {
             // Into memory first: writing to a closed pipe is a clean end, which the generator does not know.

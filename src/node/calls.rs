@@ -1,5 +1,6 @@
 //! What other tasks ask of the core, and the handle they ask it through.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use wend_commands::MessageId;
 use wend_commands::announce_data::CatalogSummary;
 use wend_interfaces::Monitor;
 use wend_packet::link::LinkError;
-use wend_packet::stack::{InterfaceId, Path, RequestError, SendError};
+use wend_packet::management::{BlackholeEntry, Blackholed};
+use wend_packet::stack::{BlackholeChanges, InterfaceId, Path, RequestError, SendError};
+use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash, LinkId};
 
 use super::peers::{Peer, Resolved};
@@ -72,7 +75,9 @@ pub(super) struct Arriving {
 pub(super) struct OwnRequest {
     /// On which link.
     pub link: LinkId,
-    /// One MessagePack value for the command path.
+    /// What is asked for.
+    pub path: &'static str,
+    /// One MessagePack value.
     pub body: Bytes,
     /// How long to wait for the response to begin.
     pub timeout: Duration,
@@ -136,6 +141,46 @@ pub(super) struct CoreView {
     pub links: usize,
 }
 
+/// A change of who is shut out.
+#[derive(Debug)]
+pub(super) enum BlackholeChange {
+    /// None: only the list is wanted.
+    Look,
+    /// The owner shuts an identity out.
+    Add {
+        /// Whom.
+        identity: IdentityHash,
+        /// When it ends, if ever.
+        until: Option<UnixTime>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The owner lets an identity in again.
+    Remove(IdentityHash),
+    /// Another node has published this list.
+    From {
+        /// Which node.
+        source: IdentityHash,
+        /// What it names.
+        list: BTreeMap<IdentityHash, BlackholeEntry>,
+    },
+}
+
+/// Who is shut out after a change, and what that changed.
+#[derive(Debug, Clone)]
+pub(super) struct BlackholeState {
+    /// This node's own name in the list.
+    pub own: IdentityHash,
+    /// All entries.
+    pub entries: Vec<(IdentityHash, BlackholeEntry)>,
+    /// What became of the entry that was to be added.
+    pub outcome: Option<Blackholed>,
+    /// Whether the identity to be let in was shut out.
+    pub removed: bool,
+    /// What another node's list changed.
+    pub changes: BlackholeChanges,
+}
+
 /// One question to the core.
 #[derive(Debug)]
 pub(super) enum CoreCall {
@@ -148,6 +193,7 @@ pub(super) enum CoreCall {
     Resolve { text: String, reply: oneshot::Sender<Resolved> },
     View { reply: oneshot::Sender<Box<CoreView>> },
     Paths { reply: oneshot::Sender<Vec<PathView>> },
+    Blackhole { change: BlackholeChange, reply: oneshot::Sender<BlackholeState> },
 }
 
 /// Answers a question. Whoever asked may have gone meanwhile: then nobody hears it.
@@ -242,5 +288,13 @@ impl CoreHandle {
     /// When the core has ended.
     pub(super) async fn paths(&self) -> Result<Vec<PathView>, Stopped> {
         self.ask(|reply| CoreCall::Paths { reply }).await
+    }
+
+    /// Changes who is shut out; the list after that. Not on disk yet.
+    ///
+    /// # Errors
+    /// When the core has ended.
+    pub(super) async fn blackhole(&self, change: BlackholeChange) -> Result<BlackholeState, Stopped> {
+        self.ask(|reply| CoreCall::Blackhole { change, reply }).await
     }
 }

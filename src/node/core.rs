@@ -2,6 +2,7 @@
 //! what the stack and its callers ask for.
 
 mod answering;
+mod managing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_commands::announce_data::{AnnounceData, CatalogSummary};
+use wend_commands::envelope;
 use wend_interfaces::{InterfaceHandle, PortEvent};
 use wend_packet::announce::AnnounceRef;
 use wend_packet::identity::Identity;
@@ -21,6 +23,7 @@ use wend_packet::timers::Timers;
 use wend_packet::wire::PacketRef;
 use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
+pub(super) use self::managing::Management;
 use super::announcer::Announcer;
 use super::calls::{Arriving, CoreCall, CoreHandle};
 use super::clock::{Clock, randomness};
@@ -47,6 +50,7 @@ const GOODBYE_POLL: Duration = Duration::from_millis(10);
 enum Alarm {
     Idle(DestinationHash),
     Keep,
+    Management,
 }
 
 struct Attached {
@@ -75,6 +79,9 @@ pub(super) struct Parts {
     pub node_name: NameHash,
     pub portrait: SelfPortrait,
     pub server: Server,
+    pub management: Management,
+    /// Interfaces that take others in.
+    pub servers: BTreeSet<InterfaceId>,
     pub keeper: Keeper,
     pub neighbours: mpsc::Sender<Neighbour>,
     pub genome: GenomeHandle,
@@ -113,6 +120,7 @@ impl Core {
         for record in remembered {
             core.remember(record);
         }
+        core.plan_management();
         core
     }
 
@@ -195,6 +203,7 @@ impl Core {
             match alarm {
                 Alarm::Idle(to) => self.close_if_idle(now, to),
                 Alarm::Keep => self.parts.keeper.write(self.parts.stack.last_emission()),
+                Alarm::Management => self.announce_management(now),
             }
         }
     }
@@ -315,6 +324,9 @@ impl Core {
             Event::LinkDown { link, reason } => {
                 tracing::debug!(?link, ?reason, "link closed");
                 self.links.down(link);
+            }
+            Event::Requested { link, request, caller, path, body } if path != envelope::PATH => {
+                self.manage(now, (link, request), caller, &path, &body);
             }
             Event::Requested { link, request, caller, body, .. } => {
                 self.serve(now, Incoming { link, request, caller, body });

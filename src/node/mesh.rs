@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wend_commands::{Call, Code, Failure, Reply};
+use wend_commands::{Call, Code, Failure, Reply, envelope};
 use wend_packet::DestinationHash;
 use wend_packet::link::LinkError;
 use wend_packet::stack::RequestError;
@@ -140,6 +140,7 @@ impl Mesh {
             let left = deadline.saturating_duration_since(sent);
             let request = OwnRequest {
                 link: link.link,
+                path: envelope::PATH,
                 body: call.encode(),
                 timeout: left.min((ATTEMPT + link.rtt * 4) * attempt),
                 max_response: RESPONSE_MAX,

@@ -2,6 +2,7 @@
 //! them. docs/architecture.md, sections 5 and 11.
 
 mod announcer;
+mod blackhole;
 mod calls;
 mod clock;
 mod core;
@@ -35,16 +36,18 @@ use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
 
 pub use clock::{randomness, unix_now};
+pub(crate) use handlers::resident_bytes;
 
+use self::blackhole::BlackholeHandle;
 use self::calls::CoreHandle;
 use self::clock::Clock;
-use self::core::{Core, Parts, SelfPortrait};
+use self::core::{Core, Management, Parts, SelfPortrait};
 use self::interfaces::InterfaceError;
 use self::keeper::Keeper;
 use self::mesh::Mesh;
 use self::server::Server;
 use self::store::{Store, StoreError};
-use crate::config::{Config, ConfigError, NAME_MAX};
+use crate::config::{Config, ConfigError, InterfaceKind, NAME_MAX};
 use crate::control;
 use crate::home::{Home, HomeError, HomeLock};
 
@@ -184,7 +187,10 @@ impl Node {
             kinds: started.iter().map(|(handle, kind)| (handle.id, *kind)).collect(),
             clock,
         };
-        let registry = Arc::new(handlers::registry(about, handle.clone(), mesh.clone(), genome.clone(), hardware)?);
+        let (shutting_out, blackhole_inbox) = BlackholeHandle::new();
+        let owners =
+            handlers::Owners { core: handle.clone(), mesh: mesh.clone(), genome: genome.clone(), shutting_out };
+        let registry = Arc::new(handlers::registry(about, owners, hardware)?);
         let policy = config.policy(&builtin::describe()).map_err(|problem| ConfigError {
             path: home.config_file(),
             line: None,
@@ -193,12 +199,20 @@ impl Node {
         })?;
 
         // Relays know a node that carries their packets by this key; one that does not is somebody else at each start.
-        let transport_identity =
-            if config.node.transport { home.transport_identity()? } else { Identity::generate(&mut randomness()) };
-        let mut stack_config = StackConfig::new(transport_identity);
+        let transport_identity = match config.node.transport || config.management.is_used() {
+            true => home.transport_identity()?,
+            false => Identity::generate(&mut randomness()),
+        };
+        let mut stack_config = StackConfig::new(transport_identity.clone());
         stack_config.transport_enabled = config.node.transport;
+        let transport_id = transport_identity.hash();
+        let capacities = stack_config.capacities.clone();
         let mut stack = Stack::new(stack_config, Box::new(randomness()));
-        stack.restore(Snapshot { paths: stored.paths.clone(), last_emission: UnixTime(stored.last_announce) });
+        stack.restore(Snapshot {
+            paths: stored.paths.clone(),
+            last_emission: UnixTime(stored.last_announce),
+            blackhole: blackhole::still_good(&stored.blackhole, &config.management.blackhole_sources, transport_id),
+        });
         let data = portrait(&name, config.node.transport)?;
         let local = Destination {
             proofs: ProofStrategy::All,
@@ -210,8 +224,13 @@ impl Node {
         if let Err(error) = stack.register(local) {
             tracing::error!(%error, "the node's destination is refused");
         }
+        let management = Management::register(&mut stack, &transport_identity, &config.management);
+        let servers = started.iter().filter(|(_, kind)| *kind == InterfaceKind::TcpServer);
+        let servers = servers.map(|(handle, _)| handle.id).collect();
         let parts = Parts {
             stack,
+            management,
+            servers,
             clock,
             identity: identity.clone(),
             destination,
@@ -221,7 +240,7 @@ impl Node {
             keeper,
             neighbours,
             genome: genome.clone(),
-            handle,
+            handle: handle.clone(),
         };
         let handles = started.into_iter().map(|(handle, _)| handle).collect();
         let core = Core::new(parts, handles, &stored.paths);
@@ -229,6 +248,15 @@ impl Node {
         if config.catalog.sync {
             tasks.spawn(neighbours::keep_in_agreement(offered, mesh, genome, cancel.clone()));
         }
+        let blackhole = blackhole::Parts {
+            core: handle,
+            store,
+            stored: stored.blackhole,
+            sources: config.management.blackhole_sources.clone(),
+            interval: Duration::from_secs(u64::from(config.management.blackhole_update_minutes) * 60),
+            capacities,
+        };
+        tasks.spawn(blackhole::keep(blackhole, blackhole_inbox, cancel.clone()));
         tasks.spawn(control::serve(control, registry, cancel.clone()));
         tasks.close();
         Ok(Self { name, identity: identity.hash(), destination, cancel, drivers, core, tasks, lock })

@@ -24,6 +24,8 @@ const PUBLISHERS: TableDefinition<&[u8; 16], &[u8; KEY_LEN]> = TableDefinition::
 /// Destination hash to a [`StoredPath`] in `postcard`. A record stays when its path is gone: it says who is who. At each
 /// start those heard longest ago are dropped.
 const PATHS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("paths");
+/// Identity hash of someone shut out to a [`StoredBlackhole`] in `postcard`.
+const BLACKHOLE: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("blackhole");
 /// Single numbers by name.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
@@ -36,6 +38,20 @@ const QUEUE: usize = 16;
 
 /// A path record beside its destination hash: when its announce was heard, Unix seconds, and that announce.
 type StoredPath<B> = (u64, B);
+
+/// Who shut an identity out, none for this node itself, until when, Unix seconds, and why.
+type StoredBlackhole<T> = (Option<[u8; 16]>, Option<u64>, Option<T>);
+
+/// Why an identity is shut out, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ShutOut {
+    /// The node that decided it; none for this one, which may have another transport identity at each start.
+    pub by: Option<IdentityHash>,
+    /// When it ends.
+    pub until: Option<UnixTime>,
+    /// Why.
+    pub reason: Option<String>,
+}
 
 /// A number that is kept by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +88,10 @@ pub(super) enum Change {
     NoPublisher(IdentityHash),
     /// A path.
     Path(PathRecord),
+    /// An identity is shut out.
+    Blackhole(IdentityHash, ShutOut),
+    /// An identity is no longer shut out.
+    NoBlackhole(IdentityHash),
     /// A number.
     Number(Number, u64),
 }
@@ -117,6 +137,8 @@ pub(super) struct Stored {
     pub cards: Vec<([u8; 16], Vec<u8>)>,
     /// Paths.
     pub paths: Vec<PathRecord>,
+    /// Who is shut out, some of them perhaps no longer by now.
+    pub blackhole: Vec<(IdentityHash, ShutOut)>,
     /// When the newest announce was made, Unix seconds.
     pub last_announce: u64,
 }
@@ -246,6 +268,7 @@ fn prepare(database: &Database, path: &Path) -> Result<Stored, Problem> {
         stored.last_announce = numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value());
         let mut paths = write.open_table(PATHS)?;
         stored.paths = read_paths(&paths, path)?;
+        stored.blackhole = read_blackhole(&write.open_table(BLACKHOLE)?, path)?;
         stored.paths.sort_by_key(|record| std::cmp::Reverse(record.heard));
         for forgotten in stored.paths.drain(PATHS_MAX.min(stored.paths.len())..) {
             paths.remove(forgotten.destination.as_bytes())?;
@@ -278,6 +301,27 @@ fn read_paths(
     Ok(records)
 }
 
+fn read_blackhole(
+    table: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
+    file: &Path,
+) -> Result<Vec<(IdentityHash, ShutOut)>, redb::Error> {
+    let mut entries = Vec::new();
+    for row in table.iter()? {
+        let (hash, record) = row?;
+        let identity = IdentityHash::new(*hash.value());
+        match postcard::from_bytes::<StoredBlackhole<String>>(record.value()) {
+            Ok((by, until, reason)) => {
+                let by = by.map(IdentityHash::new);
+                entries.push((identity, ShutOut { by, until: until.map(UnixTime), reason }));
+            }
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %identity, %error, "stored blackhole entry skipped");
+            }
+        }
+    }
+    Ok(entries)
+}
+
 fn write_batches(database: &ReopeningDatabase, mut batches: mpsc::Receiver<Batch>) {
     while let Some(first) = batches.blocking_recv() {
         // Whoever came while the disk was busy shares the next sync.
@@ -304,6 +348,7 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
         let mut manifests = write.open_table(MANIFESTS)?;
         let mut publishers = write.open_table(PUBLISHERS)?;
         let mut paths = write.open_table(PATHS)?;
+        let mut blackhole = write.open_table(BLACKHOLE)?;
         let mut numbers = write.open_table(NUMBERS)?;
         for change in changes {
             match change {
@@ -315,17 +360,25 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
                 Change::NoPublisher(hash) => drop(publishers.remove(hash.as_bytes())?),
                 Change::Path(record) => {
                     let stored: StoredPath<&[u8]> = (record.heard.0, &record.announce);
-                    let bytes = postcard::to_stdvec(&stored).map_err(|error| {
-                        StorageError::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
-                    })?;
-                    paths.insert(record.destination.as_bytes(), bytes.as_slice())?;
+                    paths.insert(record.destination.as_bytes(), packed(&stored)?.as_slice())?;
                 }
+                Change::Blackhole(identity, entry) => {
+                    let stored: StoredBlackhole<&str> =
+                        (entry.by.map(|by| *by.as_bytes()), entry.until.map(|until| until.0), entry.reason.as_deref());
+                    blackhole.insert(identity.as_bytes(), packed(&stored)?.as_slice())?;
+                }
+                Change::NoBlackhole(identity) => drop(blackhole.remove(identity.as_bytes())?),
                 Change::Number(number, value) => drop(numbers.insert(number.key(), *value)?),
             }
         }
     }
     write.commit()?;
     Ok(())
+}
+
+fn packed(record: &impl serde::Serialize) -> Result<Vec<u8>, StorageError> {
+    postcard::to_stdvec(record)
+        .map_err(|error| StorageError::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
 }
 
 #[cfg(test)]
@@ -345,11 +398,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (store, stored) = open(&folder).expect("created");
         assert!(stored.cards.is_empty());
+        let by = Some(IdentityHash::new([6; 16]));
+        let shut_out = ShutOut { by, until: Some(UnixTime(9)), reason: Some("why".to_owned()) };
         let changes = vec![
             Change::Card([1; 16], vec![9; 200]),
             Change::Manifest([2; 32], vec![8; 300]),
             Change::Path(path(3, 7)),
             Change::Number(Number::LastAnnounce, 1_700_000_000),
+            Change::Blackhole(IdentityHash::new([4; 16]), shut_out.clone()),
+            Change::Blackhole(IdentityHash::new([5; 16]), shut_out.clone()),
+            Change::NoBlackhole(IdentityHash::new([5; 16])),
         ];
         store.commit(changes).await.expect("durable");
         drop(store);
@@ -363,6 +421,7 @@ mod tests {
         assert_eq!(stored.cards, [([1; 16], vec![9; 200])]);
         assert_eq!(stored.paths, [path(3, 7)]);
         assert_eq!(stored.last_announce, 1_700_000_000);
+        assert_eq!(stored.blackhole, [(IdentityHash::new([4; 16]), shut_out)]);
         assert_eq!(store.manifest(&[2; 32]).expect("readable"), Some(vec![8; 300]));
         assert_eq!(store.manifest(&[3; 32]).expect("readable"), None);
     }

@@ -1,5 +1,6 @@
 //! The commands every Wend node knows: their types, documentation and access. What they do is the node's part.
 
+pub mod blackhole;
 pub mod genome;
 pub mod mesh;
 pub mod node;
@@ -18,6 +19,9 @@ pub fn describe() -> Vec<Description> {
         Description::of::<genome::Sync>(),
         Description::of::<mesh::Execute>(),
         Description::of::<mesh::Ping>(),
+        Description::of::<blackhole::Add>(),
+        Description::of::<blackhole::List>(),
+        Description::of::<blackhole::Remove>(),
         Description::of::<node::Announce>(),
         Description::of::<node::Info>(),
         Description::of::<node::Paths>(),

@@ -8,10 +8,13 @@ use tokio::sync::oneshot;
 use wend_packet::DestinationHash;
 use wend_packet::identity::PublicIdentity;
 use wend_packet::link::{LinkError, RequestOptions};
+use wend_packet::management::BlackholeEntry;
+use wend_packet::stack::BlackholeChanges;
 use wend_packet::time::Now;
 
 use super::super::calls::{
-    CoreCall, CoreView, InterfaceView, LinkFailure, NodeView, OwnLink, PathView, RequestFailure, tell,
+    BlackholeChange, BlackholeState, CoreCall, CoreView, InterfaceView, LinkFailure, NodeView, OwnLink, PathView,
+    RequestFailure, tell,
 };
 use super::super::clock::randomness;
 use super::super::links::Wanted;
@@ -25,9 +28,8 @@ impl Core {
             CoreCall::Link { to, reply } => self.open(now, to, reply),
             CoreCall::Request { request, reply } => {
                 let options = RequestOptions { timeout: Some(request.timeout), max_response: request.max_response };
-                let path = wend_commands::envelope::PATH;
                 let sent = match self.parts.stack.link(now, request.link) {
-                    Some(mut link) => link.request(path, &request.body, options),
+                    Some(mut link) => link.request(request.path, &request.body, options),
                     None => Err(LinkError::NotActive),
                 };
                 match sent {
@@ -51,6 +53,10 @@ impl Core {
             }
             CoreCall::View { reply } => tell(reply, Box::new(self.view())),
             CoreCall::Paths { reply } => tell(reply, self.paths()),
+            CoreCall::Blackhole { change, reply } => {
+                let state = self.change_blackhole(now, change);
+                tell(reply, state);
+            }
         }
     }
 
@@ -67,6 +73,23 @@ impl Core {
             Ok(link) => self.links.opening(to, link, reply),
             Err(error) => tell(reply, Err(error.into())),
         }
+    }
+
+    fn change_blackhole(&mut self, now: Now, change: BlackholeChange) -> BlackholeState {
+        let stack = &mut self.parts.stack;
+        let own = stack.transport_id();
+        let (mut outcome, mut removed, mut changes) = (None, false, BlackholeChanges::default());
+        match change {
+            BlackholeChange::Look => {}
+            BlackholeChange::Add { identity, until, reason } => {
+                let entry = BlackholeEntry::new(own, until, reason.as_deref());
+                outcome = Some(stack.blackhole(now, identity, entry));
+            }
+            BlackholeChange::Remove(identity) => removed = stack.lift_blackhole(identity),
+            BlackholeChange::From { source, list } => changes = stack.blackhole_from(now, source, list),
+        }
+        let entries = stack.blackholed().iter().map(|(identity, entry)| (*identity, entry.clone())).collect();
+        BlackholeState { own, entries, outcome, removed, changes }
     }
 
     fn view(&self) -> CoreView {

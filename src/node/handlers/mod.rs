@@ -1,5 +1,6 @@
 //! What the built-in commands do: each handler asks the core or the genome task and shapes the answer.
 
+mod blackhole;
 mod genome;
 mod mesh;
 mod node;
@@ -12,12 +13,14 @@ use wend_commands::{Access, Code, CommandName, Duplicate, Failure, Registry, Val
 use wend_packet::stack::InterfaceId;
 use wend_packet::{DestinationHash, IdentityHash};
 
+use super::blackhole::BlackholeHandle;
 use super::calls::CoreHandle;
 use super::clock::Clock;
 use super::genome::GenomeHandle;
 use super::mesh::Mesh;
 use crate::config::InterfaceKind;
 
+pub(crate) use node::resident_bytes;
 pub(super) use node::{memory_total_bytes, probe_hardware};
 
 /// What a node knows of itself from its start on.
@@ -46,7 +49,21 @@ struct Tools {
     core: CoreHandle,
     mesh: Mesh,
     genome: GenomeHandle,
+    shutting_out: BlackholeHandle,
     hardware: watch::Receiver<Value>,
+}
+
+/// Who has what handlers ask for.
+#[derive(Debug, Clone)]
+pub(super) struct Owners {
+    /// Paths, links and interfaces.
+    pub core: CoreHandle,
+    /// Other nodes.
+    pub mesh: Mesh,
+    /// The catalog.
+    pub genome: GenomeHandle,
+    /// Who is shut out.
+    pub shutting_out: BlackholeHandle,
 }
 
 impl Tools {
@@ -89,16 +106,12 @@ impl Tools {
 ///
 /// # Errors
 /// When a command is registered twice, a mistake in this program.
-pub(super) fn registry(
-    about: About,
-    core: CoreHandle,
-    mesh: Mesh,
-    genome: GenomeHandle,
-    hardware: watch::Receiver<Value>,
-) -> Result<Registry, Duplicate> {
-    let tools = Tools { about: std::sync::Arc::new(about), core, mesh, genome, hardware };
+pub(super) fn registry(about: About, owners: Owners, hardware: watch::Receiver<Value>) -> Result<Registry, Duplicate> {
+    let Owners { core, mesh, genome, shutting_out } = owners;
+    let tools = Tools { about: std::sync::Arc::new(about), core, mesh, genome, shutting_out, hardware };
     let mut registry = Registry::new();
     node::register(&mut registry, &tools)?;
+    blackhole::register(&mut registry, &tools)?;
     mesh::register(&mut registry, &tools)?;
     genome::register(&mut registry, &tools)?;
     Ok(registry)
@@ -121,7 +134,9 @@ mod tests {
             clock: Clock::start(),
         };
         let (_sender, hardware) = watch::channel(Value::Nil);
-        let registry = registry(about, core.clone(), Mesh::new(core), GenomeHandle::closed(), hardware);
+        let (shutting_out, _inbox) = BlackholeHandle::new();
+        let owners = Owners { mesh: Mesh::new(core.clone()), core, genome: GenomeHandle::closed(), shutting_out };
+        let registry = registry(about, owners, hardware);
         let registered: Vec<_> =
             registry.expect("no command twice").describe().map(|known| known.name.clone()).collect();
         let declared: Vec<_> = wend_commands::builtin::describe().into_iter().map(|known| known.name).collect();
