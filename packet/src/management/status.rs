@@ -166,7 +166,7 @@ impl NodeStatistics {
 
 impl InterfaceStatistics {
     fn write(&self, writer: Writer) -> Writer {
-        let keys = 26 + 2 * usize::from(self.parent.is_some());
+        let keys = 22 + 2 * usize::from(self.parent.is_some());
         let writer = writer
             .map(keys)
             .str("name")
@@ -236,5 +236,61 @@ const fn mode_code(mode: Mode) -> u64 {
         Mode::Boundary => 5,
         Mode::Gateway => 6,
         Mode::Internal => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msgpack::check_single;
+
+    fn interface(name: &str, parent: Option<&str>) -> InterfaceStatistics {
+        InterfaceStatistics {
+            name: name.to_owned(),
+            short_name: name.to_owned(),
+            kind: "test".to_owned(),
+            parent: parent.map(str::to_owned),
+            clients: parent.is_none().then_some(1),
+            up: true,
+            mode: Mode::Gateway,
+            bitrate_bps: 1200,
+            mtu: 500,
+            gravity: -3,
+            received_bytes: 70,
+            sent_bytes: 80,
+            received_bps: 1.5,
+            sent_bps: 0.0,
+            announces: BurstStatistics { hz: 0.5, active_since: Some(UnixTime(7)) },
+            path_requests: BurstStatistics::default(),
+            held_announces: 2,
+            queued_announces: 300,
+        }
+    }
+
+    #[test]
+    fn the_answer_is_one_whole_value_with_what_was_asked_for() {
+        let interfaces = vec![interface("hub", None), interface("guest", Some("hub"))];
+        let transport_id = IdentityHash::new([1; 16]);
+        let node =
+            NodeStatistics { transport_id, uptime_s: 3.5, probe_responder: None, resident_bytes: Some(9), interfaces };
+        for (links, profiling, len) in [(false, false, 1), (true, false, 2), (true, true, 3)] {
+            let answer = encode_status(StatusRequest { links, profiling }, &node, 4);
+            check_single(&answer).unwrap();
+            let mut reader = Reader::new(&answer);
+            assert_eq!(reader.array(), Ok(len));
+            assert_eq!(reader.map(), Ok(10));
+        }
+    }
+
+    #[test]
+    fn a_request_is_an_array_of_flags() {
+        for asked in [StatusRequest { links: true, profiling: false }, StatusRequest { links: false, profiling: true }]
+        {
+            assert_eq!(StatusRequest::decode(&asked.encode()), Ok(asked));
+        }
+        let one = Writer::new().array(1).bool(true).into_bytes();
+        assert_eq!(StatusRequest::decode(&one), Ok(StatusRequest { links: true, profiling: false }));
+        assert_eq!(StatusRequest::decode(&[0x90]), Err(InvalidManagementRequest::Empty));
+        assert_eq!(StatusRequest::decode(&[0xc3]), Err(Invalid::Type.into()));
     }
 }

@@ -88,10 +88,8 @@ pub struct RateRow {
     pub last: UnixTime,
     /// How often it came too early.
     pub violations: u64,
-    /// Until when its announces are not passed on; zero when they are.
-    pub blocked_until: UnixTime,
-    /// When the latest came, oldest first.
-    pub times: Vec<UnixTime>,
+    /// Until when its announces are or were not passed on.
+    pub blocked_until: Option<UnixTime>,
 }
 
 /// The answer to `/path` for paths: an array of maps.
@@ -126,11 +124,13 @@ pub fn encode_rates(rows: &[RateRow]) -> Vec<u8> {
             .float(seconds(row.last))
             .str("rate_violations")
             .uint(row.violations)
-            .str("blocked_until")
-            .float(seconds(row.blocked_until))
-            .str("timestamps")
-            .array(row.times.len());
-        row.times.iter().fold(writer, |writer, time| writer.float(seconds(*time)))
+            .str("blocked_until");
+        let writer = match row.blocked_until {
+            Some(until) => writer.float(seconds(until)),
+            None => writer.uint(0),
+        };
+        // Of the times of its announces only the last is kept.
+        writer.str("timestamps").array(1).float(seconds(row.last))
     });
     written.into_bytes()
 }
@@ -138,7 +138,7 @@ pub fn encode_rates(rows: &[RateRow]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::msgpack::Invalid;
+    use crate::msgpack::{Invalid, check_single};
 
     const HERE: DestinationHash = DestinationHash::new([1; 16]);
     const THERE: DestinationHash = DestinationHash::new([2; 16]);
@@ -162,6 +162,21 @@ mod tests {
         assert!(asked.admits(HERE, 2) && !asked.admits(HERE, 3) && !asked.admits(THERE, 1));
         let asked = request(|w| w.array(2).str("rates").bin(b"abc")).unwrap();
         assert!(asked.table == Table::Rates && !asked.admits_destination(HERE));
+    }
+
+    #[test]
+    fn answers_are_whole_values() {
+        let path = PathRow {
+            destination: HERE,
+            used: UnixTime(1),
+            via: IdentityHash::new([3; 16]),
+            hops: 2,
+            expires: UnixTime(9),
+            interface: "radio".to_owned(),
+        };
+        check_single(&encode_paths(&[path.clone(), path])).unwrap();
+        let rate = |blocked_until| RateRow { destination: HERE, last: UnixTime(5), violations: 1, blocked_until };
+        check_single(&encode_rates(&[rate(None), rate(Some(UnixTime(7)))])).unwrap();
     }
 
     #[test]

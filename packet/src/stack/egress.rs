@@ -113,11 +113,6 @@ impl Egress {
         }
     }
 
-    /// Announces that wait.
-    pub(super) fn announces(&self) -> usize {
-        self.announce.frames.len()
-    }
-
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         let lines = [&mut self.link, &mut self.data, &mut self.path_request, &mut self.announce];
         lines.into_iter().find_map(Line::pop)

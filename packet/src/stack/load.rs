@@ -1,7 +1,7 @@
 //! How busy interfaces are, for those who want to look.
 
 use super::burst::Burst;
-use super::{InterfaceId, Stack};
+use super::{AnnounceBacklog, InterfaceId, Stack};
 use crate::management::BurstStatistics;
 use crate::time::{Now, UnixTime};
 
@@ -14,10 +14,8 @@ pub struct InterfaceLoad {
     pub announces: BurstStatistics,
     /// Path requests that arrive.
     pub path_requests: BurstStatistics,
-    /// Announces held back.
-    pub held_announces: usize,
-    /// Announces that wait to be sent.
-    pub queued_announces: usize,
+    /// Announces that wait.
+    pub backlog: AnnounceBacklog,
 }
 
 impl Stack {
@@ -34,8 +32,7 @@ impl Stack {
             mtu: interface.mtu(),
             announces: of(&interface.announces),
             path_requests: of(&interface.path_requests),
-            held_announces: interface.held.len(),
-            queued_announces: interface.egress.announces(),
+            backlog: self.announce_backlog(on),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wend_interfaces::State;
 use wend_packet::management::{
     ANNOUNCE_INTERVAL, FIRST_ANNOUNCE, InterfaceStatistics, LIST_PATH, NodeStatistics, PathRow, PathTableRequest,
-    STATUS_PATH, StatusRequest, TABLE_PATH, Table, blackhole_name, encode_paths, encode_rates, encode_status,
+    RateRow, STATUS_PATH, StatusRequest, TABLE_PATH, Table, blackhole_name, encode_paths, encode_rates, encode_status,
     probe_name, remote_management_name,
 };
 use wend_packet::stack::{Destination, InterfaceId, ProofStrategy, Stack};
@@ -147,8 +147,8 @@ impl Core {
             sent_bps: rate(traffic.tx_bytes, sent),
             announces: load.map(|load| load.announces).unwrap_or_default(),
             path_requests: load.map(|load| load.path_requests).unwrap_or_default(),
-            held_announces: load.map(|load| whole(load.held_announces)).unwrap_or_default(),
-            queued_announces: load.map(|load| whole(load.queued_announces)).unwrap_or_default(),
+            held_announces: load.map(|load| whole(load.backlog.held)).unwrap_or_default(),
+            queued_announces: load.map(|load| whole(load.backlog.queued)).unwrap_or_default(),
         }
     }
 
@@ -173,8 +173,21 @@ impl Core {
                     .collect();
                 encode_paths(&rows)
             }
-            // Announces are not held to a rate here, so there is nothing to tell.
-            Table::Rates => encode_rates(&[]),
+            Table::Rates => {
+                let rates = self.parts.stack.announce_rates();
+                let rows: Vec<_> = rates
+                    .filter(|rate| asked.admits_destination(rate.destination))
+                    .map(|rate| RateRow {
+                        destination: rate.destination,
+                        last: wall(now, rate.last),
+                        violations: rate.violations.into(),
+                        blocked_until: Some(rate.blocked_until)
+                            .filter(|until| *until > Instant::ZERO)
+                            .map(|until| wall(now, until)),
+                    })
+                    .collect();
+                encode_rates(&rows)
+            }
         }
     }
 }
