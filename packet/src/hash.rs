@@ -179,11 +179,27 @@ hash_newtype!(
     ResourceHash, 32
 );
 
+hash_newtype!(
+    /// SHA-256 over an interface's name: a label that stays the same for its node. docs/protocol/3-interfaces.md, section 1.
+    InterfaceHash, 32
+);
+hash_newtype!(
+    /// A connection that stays the same one when it is made again. docs/protocol/1-core.md, section 5.8.
+    TunnelId, 32
+);
+
 impl PacketHash {
     /// The first 16 bytes, which address proofs of the packet.
     pub fn truncated(&self) -> [u8; 16] {
         let (head, _) = self.0.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         *head
+    }
+}
+
+impl InterfaceHash {
+    /// That of an interface of this name.
+    pub fn of(name: &str) -> Self {
+        Self(sha256(&[name.as_bytes()]))
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use wend_packet::hash::InterfaceHash;
+use wend_packet::stack::InterfaceProfile;
 
 use super::{CONNECT_TIMEOUT, exchange, resolve};
 use crate::driver::{BoxFuture, Driver};
@@ -45,6 +47,13 @@ impl Client {
         }
     }
 
+    /// The connection is one tunnel however often it is made: the far end finds the paths over it again by its name, which
+    /// only has to stay the same. docs/protocol/3-interfaces.md, section 2.6.
+    fn profile(&self, name: &str) -> InterfaceProfile {
+        let tunnel = InterfaceHash::of(&format!("TCPInterface[{name}/{}]", self.target));
+        InterfaceProfile { tunnel: Some(tunnel), ..self.options.tcp() }
+    }
+
     fn failed(&self, source: io::Error) -> DriverError {
         DriverError::Connect { target: self.target.clone(), source }
     }
@@ -57,7 +66,8 @@ impl Driver for Client {
                 () = port.stopped() => return Ok(()),
                 connected = self.connect() => connected?,
             };
-            exchange(stream, self.target.clone(), self.options.tcp(), port).await
+            let profile = self.profile(port.name());
+            exchange(stream, self.target.clone(), profile, port).await
         })
     }
 }

@@ -20,9 +20,9 @@ pub use relaying::{REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADC
 
 use super::inbound::Arrived;
 use super::path::{Offer, PathEntry};
-use super::{DropReason, Event, InterfaceId, Output, PathRecord, Stack, TimerKey};
+use super::{DropReason, Event, InterfaceId, Mode, Output, PathRecord, Stack, TimerKey};
 use crate::announce::{AnnounceRef, InvalidAnnounce};
-use crate::hash::IdentityHash;
+use crate::hash::{DestinationHash, IdentityHash};
 use crate::identity::{PublicIdentity, RATCHET_LEN};
 use crate::job::AnnounceKey;
 use crate::time::{Now, UnixTime};
@@ -101,9 +101,13 @@ impl Stack {
         };
         let offer = Offer { hops: arrived.hops, random: announce.random, gravity: self.gravity(arrived.on) };
         let heard_again = arrived.packet.transport_id().is_some() && self.rebroadcasts.contains_key(&destination);
-        announce.random.emitted() < known.emitted
-            && !heard_again
-            && !path.yields_to(&offer, self.gravity(path.on), now.mono)
+        announce.random.emitted() < known.emitted && !heard_again && !self.yields(path, &offer, now)
+    }
+
+    /// Whether `offer` replaces this path. One over an interface that is down makes way for any that is as new.
+    fn yields(&self, path: &PathEntry, offer: &Offer, now: Now) -> bool {
+        let down = !self.interfaces.contains_key(&path.on);
+        path.yields_to(offer, self.gravity(path.on), now.mono) || (down && offer.random.emitted() >= path.emitted())
     }
 
     /// The signature of an announce was checked: handles every copy that waited for that.
@@ -188,7 +192,7 @@ impl Stack {
         let Some(mode) = self.interfaces.get(&valid.on).map(|interface| interface.profile.mode) else { return false };
         let offer = Offer { hops: valid.hops, random: valid.announce.random, gravity: self.gravity(valid.on) };
         let before = self.paths.get(&destination);
-        if before.is_some_and(|path| !path.yields_to(&offer, self.gravity(path.on), now.mono)) {
+        if before.is_some_and(|path| !self.yields(path, &offer, now)) {
             return false;
         }
         let before = self.paths.remove(&destination);
@@ -207,15 +211,22 @@ impl Stack {
             announce: valid.frame.clone(),
             key: valid.key(),
         };
-        if let Some((evicted, _)) = self.paths.insert(destination, entry) {
-            self.timers.clear(TimerKey::Path(evicted));
-            self.event(Event::PathChanged { destination: evicted, hops: None });
-        }
-        self.timers.set(TimerKey::Path(destination), expires + core::time::Duration::from_micros(1));
+        self.insert_path(destination, entry);
+        self.keep_in_tunnel(now, destination);
         if changed {
             self.event(Event::PathChanged { destination, hops: Some(valid.hops) });
         }
         true
+    }
+
+    /// Takes a path into the table, in place of the one before.
+    pub(super) fn insert_path(&mut self, destination: DestinationHash, entry: PathEntry) {
+        let end = entry.used + self.interfaces.get(&entry.on).map_or(Mode::Full, |on| on.profile.mode).path_lifetime();
+        if let Some((evicted, _)) = self.paths.insert(destination, entry).filter(|(left, _)| *left != destination) {
+            self.timers.clear(TimerKey::Path(evicted));
+            self.event(Event::PathChanged { destination: evicted, hops: None });
+        }
+        self.timers.set(TimerKey::Path(destination), end + core::time::Duration::from_micros(1));
     }
 
     fn gravity(&self, on: InterfaceId) -> i64 {

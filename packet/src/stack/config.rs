@@ -38,6 +38,10 @@ pub struct Capacities {
     pub responses: usize,
     /// Ways back for proofs. The oldest leaves.
     pub reverse: usize,
+    /// Connections that others made tunnels of. The one that was made, or taught a path, longest ago leaves.
+    pub tunnels: usize,
+    /// Paths kept for the return of such connections, of all together. The oldest of the tunnel that has most leaves.
+    pub tunnel_paths: usize,
     /// Links carried for others. The one used longest ago leaves. A quarter as many more may wait for their proof; of those,
     /// the one that would go first on the interface that asked most leaves.
     pub relays: usize,
@@ -80,6 +84,8 @@ impl Capacities {
                 queued_announces: 256,
                 responses: 64,
                 reverse: 512,
+                tunnels: 16,
+                tunnel_paths: 128,
                 relays: 64,
                 links: 32,
                 arriving_bytes: 2 << 20,
@@ -101,6 +107,8 @@ impl Capacities {
                 queued_announces: 1024,
                 responses: 256,
                 reverse: 4096,
+                tunnels: 256,
+                tunnel_paths: 2048,
                 relays: 1024,
                 links: 256,
                 arriving_bytes: 16 << 20,
@@ -122,6 +130,8 @@ impl Capacities {
                 queued_announces: 4096,
                 responses: 1024,
                 reverse: 65536,
+                tunnels: 4096,
+                tunnel_paths: 32768,
                 relays: 16384,
                 links: 1024,
                 arriving_bytes: 64 << 20,

@@ -136,6 +136,9 @@ impl Stack {
             (PacketKind::Data, DestinationKind::Plain) if packet.destination() == self.path_request_destination => {
                 self.receive_path_request(now, arrived);
             }
+            (PacketKind::Data, DestinationKind::Plain) if packet.destination() == self.tunnel_destination => {
+                self.receive_tunnel(now, arrived);
+            }
             _ => self.drop_frame(arrived.on, DropReason::NotAddressed),
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::announces::AnnounceQueue;
 use super::burst::{Burst, Ending, Frequency};
 use super::egress::{Egress, Room};
+use super::tunnels::TUNNEL_LIFETIME;
 use super::{InterfaceId, InterfaceProfile, Mode, Stack, TimerKey};
 use crate::hash::DestinationHash;
 use crate::time::{Instant, Now};
@@ -46,6 +47,8 @@ pub(super) struct Interface {
     /// Path requests that left here.
     pub(super) requests_sent: Frequency,
     pub(super) held: BTreeMap<DestinationHash, Held>,
+    /// When a packet for a tunnel was last checked.
+    pub(super) tunnel_checked: Option<Instant>,
     /// Nothing held is released before.
     pub(super) release_after: Instant,
 }
@@ -62,6 +65,7 @@ impl Interface {
             path_requests: Burst::new(Ending::AfterCooldown, &limits),
             requests_sent: Frequency::default(),
             held: BTreeMap::new(),
+            tunnel_checked: None,
             release_after: Instant::ZERO,
         }
     }
@@ -100,17 +104,20 @@ impl Stack {
         let sizes = &self.config.capacities;
         let room = Room { frames: sizes.queue, bytes: sizes.queue_bytes };
         self.interfaces.insert(id, Interface::new(profile, now.mono, room, sizes.queued_announces));
+        self.open_tunnel(id);
     }
 
     pub(super) fn interface_down(&mut self, now: Now, id: InterfaceId) {
-        if self.interfaces.remove(&id).is_none() {
-            return;
-        }
+        let Some(interface) = self.interfaces.remove(&id) else { return };
+        // Who makes a tunnel comes back as the same interface, however long that takes.
+        let linger = if interface.profile.tunnel.is_some() { TUNNEL_LIFETIME } else { INTERFACE_LINGER };
         self.timers.clear(TimerKey::Ingress(id));
         self.timers.clear(TimerKey::Announces(id));
-        self.lingering.insert(id, now.mono + INTERFACE_LINGER);
-        if self.timers.deadline(TimerKey::InterfacesGone).is_none() {
-            self.timers.set(TimerKey::InterfacesGone, now.mono + INTERFACE_LINGER);
+        self.tunnels.leave(id);
+        let gone = now.mono + linger;
+        self.lingering.insert(id, gone);
+        if self.timers.deadline(TimerKey::InterfacesGone).is_none_or(|at| gone < at) {
+            self.timers.set(TimerKey::InterfacesGone, gone);
         }
         self.abandon_links(now, id);
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::access_code::AccessKey;
-use crate::hash::{DestinationHash, IdentityHash, LinkId, PacketHash, RequestId, ResourceHash};
+use crate::hash::{DestinationHash, IdentityHash, InterfaceHash, LinkId, PacketHash, RequestId, ResourceHash};
 use crate::time::UnixTime;
 
 /// An interface, named by the shell. Ids are never reused while a node runs.
@@ -70,6 +70,9 @@ pub struct InterfaceProfile {
     pub announces_to_internal: bool,
     /// Whether announces learned on internal interfaces go out here.
     pub announces_from_internal: bool,
+    /// Name of this end of the connection, when this end makes a tunnel of it each time it comes up.
+    /// docs/protocol/1-core.md, section 5.8.
+    pub tunnel: Option<InterfaceHash>,
     /// Whether nothing is ever sent here (`outgoing = no`).
     pub receive_only: bool,
 }
@@ -94,6 +97,7 @@ impl InterfaceProfile {
             announce_rate: super::AnnounceRate { target: None, grace: None, penalty: None },
             announces_to_internal: false,
             announces_from_internal: true,
+            tunnel: None,
             receive_only: false,
         }
     }

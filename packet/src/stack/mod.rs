@@ -25,6 +25,8 @@ mod sending;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tunnel_wire;
+mod tunnels;
 
 use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
@@ -61,6 +63,8 @@ pub use relay::{RELAY_LIFETIME, RelayedLink};
 pub use requests_wire::{PathRequestRef, path_request_destination};
 pub use sending::SendError;
 pub use stats::{DropReason, InterfaceStats, Stats};
+pub use tunnel_wire::{TUNNEL_RANDOM_LEN, TunnelRef, tunnel_destination, tunnel_packet};
+pub use tunnels::{TUNNEL_LIFETIME, TunnelView};
 
 use announces::{Admission, Known, Rate, Rebroadcast};
 use egress::{Class, Queued};
@@ -73,6 +77,7 @@ use path_requests::{QueuedRequest, Waiting};
 use receipts::Receipt;
 use relay::Relays;
 use seen::Seen;
+use tunnels::Tunnels;
 
 use crate::bounded::Bounded;
 use crate::hash::{DestinationHash, IdentityHash, LinkId};
@@ -98,6 +103,7 @@ enum TimerKey {
     Ingress(InterfaceId),
     Blackhole,
     InterfacesGone,
+    Tunnels,
     QueuedRequest,
 }
 
@@ -118,6 +124,7 @@ pub struct Stack {
     config: StackConfig,
     transport_id: IdentityHash,
     path_request_destination: DestinationHash,
+    tunnel_destination: DestinationHash,
     rng: Box<dyn CryptoRng + Send>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     /// Interfaces that went down, and when nothing is kept for their return any more.
@@ -141,6 +148,7 @@ pub struct Stack {
     /// Whether links were asked for a job first the last time.
     links_first: bool,
     receipts: Bounded<[u8; 16], Receipt>,
+    tunnels: Tunnels,
     tags: Seen<[u8; 16]>,
     in_flight: Bounded<DestinationHash, Instant>,
     waiting: Bounded<DestinationHash, Waiting>,
@@ -172,6 +180,7 @@ impl Stack {
         Self {
             transport_id: config.identity.hash(),
             path_request_destination: path_request_destination(),
+            tunnel_destination: tunnel_destination(),
             rng,
             interfaces: BTreeMap::new(),
             lingering: BTreeMap::new(),
@@ -191,6 +200,7 @@ impl Stack {
             arriving: 0,
             links_first: false,
             receipts: Bounded::new(sizes.receipts),
+            tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
             tags: Seen::new(sizes.tags),
             in_flight: Bounded::new(sizes.path_requests),
             waiting: Bounded::new(sizes.path_requests),
@@ -329,6 +339,7 @@ impl Stack {
                 TimerKey::Ingress(on) => self.ingress_timeout(now, on),
                 TimerKey::Blackhole => self.sweep_blackhole(now),
                 TimerKey::InterfacesGone => self.interfaces_gone(now),
+                TimerKey::Tunnels => self.sweep_tunnels(now),
                 TimerKey::QueuedRequest => self.send_queued_request(now),
             }
         }

@@ -49,6 +49,10 @@ pub enum DropReason {
     PathRequestMalformed,
     /// A path request seen before.
     PathRequestSeen,
+    /// A packet for a tunnel of wrong length or signature.
+    TunnelInvalid,
+    /// A packet for a tunnel that stands already, or right after another one.
+    TunnelRepeated,
     /// To be carried on, but no path is known.
     NoPath,
     /// Not for this node.

@@ -6,6 +6,7 @@ mod lone;
 mod repair;
 mod siege;
 mod spread;
+mod tunnels;
 
 use core::time::Duration;
 
