@@ -16,9 +16,6 @@ use wend_packet::time::UnixTime;
 use wend_packet::wire::{Context, Packet, PacketRef};
 use wend_packet::{DestinationHash, IdentityHash, LinkId};
 
-/// These two are about programs behind a shared instance, which is not built.
-const SKIPPED: [&str; 2] = ["shared-outgoing", "shared-incoming"];
-
 /// The destination all cases are about; its private key stands in those where it is local.
 fn responder(all: &[Value]) -> Identity {
     let local = all.iter().find(|case| case["given"]["local"].is_array()).unwrap();
@@ -43,20 +40,16 @@ fn frames(of: &Value) -> Vec<Sent> {
 fn links_pass_and_end_here_as_in_the_reference() {
     let all = cases("link/transport", 29);
     let owner = responder(&all);
-    let mut skipped = 0;
     for case in &all {
         match name(case).split_once('-').unwrap().0 {
             "request" => relay_request(case, &owner),
             "proof" => relay_proof(case, &owner),
             "terminus" => terminus(case, &owner),
             "local" => local(case),
-            _ => {
-                assert!(SKIPPED.contains(&name(case)), "{} is not known here", name(case));
-                skipped += 1;
-            }
+            "shared" => shared(case, &owner),
+            _ => panic!("{} is not known here", name(case)),
         }
     }
-    assert_eq!(skipped, SKIPPED.len());
 }
 
 fn relay_request(case: &Value, owner: &Identity) {
@@ -184,4 +177,30 @@ fn local(case: &Value) {
     assert_eq!(id.as_ref(), bytes(&case["proof_link_id"]), "{}", name(case));
     let link = bench.stack.link(bench.now, id).unwrap();
     assert_eq!(link.mtu() as u64, case["confirmed_mtu"].as_u64().unwrap(), "{}", name(case));
+}
+
+/// A program behind this node opens a link, or is asked for one.
+fn shared(case: &Value, owner: &Identity) {
+    let mut bench = Bench::new(&case["given"]);
+    assert_eq!(bench.stack.transport_id().as_ref(), bytes(&case["node_identity_hash"]));
+    let path = &case["given"]["path"];
+    let on = path["interface"].as_str().unwrap();
+    let heard = match path["hops"].as_u64().unwrap() as u8 {
+        0 => announce_at(owner, 1, &path["next_hop"]),
+        hops => announce_at(owner, hops, &path["next_hop"]),
+    };
+    bench.receive(on, &heard.encode());
+    bench.advance(Duration::from_secs(10));
+    let destination = DestinationHash::from_slice(&bytes(&path["destination_hash"])).unwrap();
+    assert_eq!(bench.stack.path(destination).map(|path| u64::from(path.hops)), path["hops"].as_u64());
+    for step in case["steps"].as_array().unwrap() {
+        bench.take_sent();
+        bench.receive(step["received_on"].as_str().unwrap(), &bytes(&step["received_raw"]));
+        assert_eq!(bench.take_sent(), frames(&step["forwarded"]), "{}: {}", name(case), step["what"]);
+        let link = bench.stack.relayed_links().next().unwrap();
+        let entry = &step["link_entry"];
+        assert_eq!(u64::from(link.hops_to_responder), entry["remaining_hops"].as_u64().unwrap(), "{}", name(case));
+        assert_eq!(u64::from(link.hops_to_initiator), entry["taken_hops"].as_u64().unwrap(), "{}", name(case));
+        assert_eq!(link.proved, entry["validated"] == true, "{}", name(case));
+    }
 }

@@ -41,7 +41,7 @@ pub(super) struct Known {
 
 /// An announce whose signature is good.
 pub(super) struct Valid<'a> {
-    on: InterfaceId,
+    pub(super) on: InterfaceId,
     pub(super) frame: &'a Bytes,
     packet: PacketRef<'a>,
     pub(super) announce: AnnounceRef<'a>,
@@ -125,11 +125,12 @@ impl Stack {
     }
 
     fn announce_valid(&mut self, now: Now, on: InterfaceId, frame: &Bytes) {
-        let Some(valid) = Valid::new(on, frame) else { return };
+        let Some(mut valid) = Valid::new(on, frame) else { return };
         if self.blackhole.contains(&valid.announce.identity_hash()) {
             // Shut out while it waited for its check, or was held back.
             return self.drop_frame(on, DropReason::Blackholed);
         }
+        valid.hops = self.counted_hops(on, valid.packet.hops());
         self.stats.processed += 1;
         if !self.hold_back(now, &valid) {
             self.learn(now, &valid);
@@ -145,9 +146,10 @@ impl Stack {
             return;
         }
         let destination = valid.announce.destination;
-        if valid.packet.context() != Context::PATH_RESPONSE && !self.exceeds_rate(now, valid) {
+        if self.passes_on(now, valid) {
             self.schedule_rebroadcast(now, valid);
         }
+        self.tell_clients(valid);
         self.answer_waiting(now, valid);
         self.in_flight.remove(&destination);
         self.event(Event::Announced {
@@ -164,6 +166,16 @@ impl Stack {
             announce: valid.frame.to_vec(),
             heard: now.unix,
         }));
+    }
+
+    /// Whether an announce that was accepted is to be sent on. What a program on this machine announces is, whatever kind of
+    /// node this is; its answers are when somebody outside waits for them.
+    fn passes_on(&mut self, now: Now, valid: &Valid<'_>) -> bool {
+        let answers = valid.packet.context() == Context::PATH_RESPONSE;
+        if self.is_client(valid.on) {
+            return !answers || self.was_asked(now, valid.announce.destination);
+        }
+        !answers && self.config.transport_enabled && !self.exceeds_rate(now, valid)
     }
 
     /// Remembers what a valid announce says, unless something newer is known (section 9, trap 13). `None` when the

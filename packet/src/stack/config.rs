@@ -153,6 +153,9 @@ impl Capacities {
 pub struct StackConfig {
     /// Whether this node carries packets and answers path requests for others. Off by default.
     pub transport_enabled: bool,
+    /// Whether this node is a program that uses the interfaces of another node on the same machine, by its only interface.
+    /// It then carries nothing. Off by default. docs/protocol/1-core.md, section 5.10.
+    pub behind_shared_instance: bool,
     /// Transport identity: its hash names this node as next hop. docs/protocol/1-core.md, section 5.1.
     pub identity: Identity,
     /// Hop byte of own packets: 0, or 2 to 7 to hide that they start here. docs/protocol/1-core.md, section 5.9.
@@ -168,6 +171,7 @@ impl StackConfig {
     pub const fn new(identity: Identity) -> Self {
         Self {
             transport_enabled: false,
+            behind_shared_instance: false,
             identity,
             local_hops_delta: 0,
             proof_form: ProofForm::Implicit,

@@ -2,11 +2,14 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::egress::Class;
 use super::inbound::Arrived;
 use super::{DropReason, InterfaceId, Stack};
+use crate::hash::IdentityHash;
 use crate::time::{Instant, Now};
-use crate::wire::PacketKind;
+use crate::wire::{PacketKind, PacketRef};
 
 /// How long the way back for a proof is kept.
 pub const REVERSE_LIFETIME: Duration = Duration::from_secs(480);
@@ -22,7 +25,7 @@ pub(super) struct Reverse {
 impl Stack {
     /// Carries on a packet that names this node as its next hop.
     pub(super) fn forward(&mut self, now: Now, arrived: &Arrived<'_>) {
-        if !self.config.transport_enabled {
+        if !self.carries(arrived) {
             return self.drop_frame(arrived.on, DropReason::NotAddressed);
         }
         if arrived.packet.flags().packet() == PacketKind::LinkRequest {
@@ -33,16 +36,23 @@ impl Stack {
             return self.drop_frame(arrived.on, DropReason::NoPath);
         };
         let (to, hops, next_hop) = (path.on, path.hops, path.next_hop);
-        let frame = if hops > 1 {
-            packet.readdressed(packet.flags(), arrived.hops, Some(next_hop))
-        } else {
-            packet.readdressed(packet.flags().invariant(), arrived.hops, None)
-        };
+        let frame = self.carried(packet, hops, next_hop, self.hops_onward(arrived, to));
         self.touch_path(now, arrived);
         while self.reverse.pop_oldest_if(|_, way| now.mono > way.at + REVERSE_LIFETIME).is_some() {}
         self.reverse.insert(arrived.truncated_hash(), Reverse { received: arrived.on, sent: to, at: now.mono });
         self.stats.forwarded += 1;
         self.transmit(to, Class::Data, frame);
+    }
+
+    /// The frame for the next node on a path of this many hops. One to a program on the same machine stays as it is, unless
+    /// it would tell that this node is the one that carries for it.
+    pub(super) fn carried(&self, packet: &PacketRef<'_>, hops: u8, next_hop: IdentityHash, hop_byte: u8) -> Bytes {
+        let local = hops == 0 && self.config.local_hops_delta == 0;
+        match hops {
+            2.. => packet.readdressed(packet.flags(), hop_byte, Some(next_hop)),
+            _ if local => packet.readdressed(packet.flags(), hop_byte, packet.transport_id()),
+            _ => packet.readdressed(packet.flags().invariant(), hop_byte, None),
+        }
     }
 
     /// The path a packet goes along was used. docs/protocol/1-core.md, section 5.2, field 0.
@@ -61,7 +71,8 @@ impl Stack {
         let carried = match way {
             Some(way) if way.sent == arrived.on => {
                 let packet = &arrived.packet;
-                let frame = packet.readdressed(packet.flags(), arrived.hops, packet.transport_id());
+                let hops = self.hops_onward(arrived, way.received);
+                let frame = packet.readdressed(packet.flags(), hops, packet.transport_id());
                 self.stats.forwarded += 1;
                 self.transmit(way.received, Class::Data, frame);
                 true

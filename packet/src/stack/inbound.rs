@@ -71,11 +71,14 @@ impl Stack {
         }
         let packet = PacketRef::parse(frame).map_err(|_| DropReason::Malformed)?;
         let checked = self.filter(&packet)?;
-        Ok(Arrived { on, packet, hops: packet.hops().saturating_add(1), checked })
+        Ok(Arrived { on, packet, hops: self.counted_hops(on, packet.hops()), checked })
     }
 
     /// Section 3.6, on the hop byte as it came. Gives the head of the packet's hash where that was looked up.
     fn filter(&self, packet: &PacketRef<'_>) -> Result<Option<[u8; 16]>, DropReason> {
+        if self.config.behind_shared_instance {
+            return Ok(None);
+        }
         let is_announce = packet.flags().packet() == PacketKind::Announce;
         if !is_announce && packet.transport_id().is_some_and(|id| id != self.transport_id) {
             return Err(DropReason::OtherTransport);
@@ -127,8 +130,12 @@ impl Stack {
         if kind == PacketKind::Proof {
             return self.receive_proof(now, arrived);
         }
-        if packet.transport_id().is_some() && !self.locals.contains_key(&packet.destination()) {
+        let addressed = packet.transport_id().is_some() || self.leads_to_client(packet.destination());
+        if addressed && !self.locals.contains_key(&packet.destination()) {
             return self.forward(now, arrived);
+        }
+        if packet.flags().destination() == DestinationKind::Plain {
+            self.share_plain(arrived);
         }
         match (kind, packet.flags().destination()) {
             (PacketKind::LinkRequest, DestinationKind::Single) => self.receive_link_request(now, arrived),

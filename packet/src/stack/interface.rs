@@ -95,6 +95,11 @@ impl Interface {
 impl Stack {
     pub(super) fn interface_up(&mut self, now: Now, id: InterfaceId, profile: InterfaceProfile) {
         self.lingering.remove(&id);
+        if profile.local_client {
+            self.clients.insert(id);
+        } else {
+            self.clients.remove(&id);
+        }
         if let Some(interface) = self.interfaces.get_mut(&id) {
             interface.announces.set_limits(&profile.burst_limits);
             interface.path_requests.set_limits(&profile.burst_limits);
@@ -105,6 +110,9 @@ impl Stack {
         let room = Room { frames: sizes.queue, bytes: sizes.queue_bytes };
         self.interfaces.insert(id, Interface::new(profile, now.mono, room, sizes.queued_announces));
         self.open_tunnel(id);
+        if self.config.behind_shared_instance {
+            self.instance_found(now, id);
+        }
     }
 
     pub(super) fn interface_down(&mut self, now: Now, id: InterfaceId) {
@@ -114,12 +122,16 @@ impl Stack {
         self.timers.clear(TimerKey::Ingress(id));
         self.timers.clear(TimerKey::Announces(id));
         self.tunnels.leave(id);
+        self.clients.remove(&id);
         let gone = now.mono + linger;
         self.lingering.insert(id, gone);
         if self.timers.deadline(TimerKey::InterfacesGone).is_none_or(|at| gone < at) {
             self.timers.set(TimerKey::InterfacesGone, gone);
         }
         self.abandon_links(now, id);
+        if self.config.behind_shared_instance {
+            self.instance_lost(now, id);
+        }
     }
 
     /// Nothing leads over interfaces any more that stayed away. All of them go in one pass, and passes are a second apart:

@@ -70,6 +70,9 @@ pub struct InterfaceProfile {
     pub announces_to_internal: bool,
     /// Whether announces learned on internal interfaces go out here.
     pub announces_from_internal: bool,
+    /// Whether it is a program on the same machine that uses this node's interfaces.
+    /// docs/protocol/1-core.md, section 5.10.
+    pub local_client: bool,
     /// Name of this end of the connection, when this end makes a tunnel of it each time it comes up.
     /// docs/protocol/1-core.md, section 5.8.
     pub tunnel: Option<InterfaceHash>,
@@ -97,6 +100,7 @@ impl InterfaceProfile {
             announce_rate: super::AnnounceRate { target: None, grace: None, penalty: None },
             announces_to_internal: false,
             announces_from_internal: true,
+            local_client: false,
             tunnel: None,
             receive_only: false,
         }

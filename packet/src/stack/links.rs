@@ -123,7 +123,7 @@ impl Stack {
             self.give_up_link(now, leaves);
         }
         self.links.insert(id, LinkSlot { on: Some(arrived.on), ..LinkSlot::new(link, now) });
-        let frame = self.with_own_hops(proof).encode();
+        let frame = self.with_own_hops(proof, arrived.on).encode();
         self.transmit(arrived.on, Class::Link, frame);
         self.drive_link(now, id);
     }
@@ -209,12 +209,20 @@ impl Stack {
     pub(super) fn abandon_links(&mut self, now: Now, on: InterfaceId) {
         let led = |slot: &LinkSlot| slot.on.or(slot.way.map(|way| way.on)) == Some(on);
         let lost: Vec<_> = self.links.iter().filter(|(_, slot)| led(slot)).map(|(id, _)| *id).collect();
-        for id in lost {
-            if let Some(slot) = self.links.get_mut(&id) {
-                slot.on = Some(on);
-                slot.link.abandon(LinkCloseReason::InterfaceDown);
-                self.drive_link(now, id);
-            }
+        lost.into_iter().for_each(|id| self.abandon_link(now, id, on));
+    }
+
+    /// Links end that have nowhere else to go.
+    pub(super) fn abandon_all_links(&mut self, now: Now, on: InterfaceId) {
+        let all: Vec<_> = self.links.keys().copied().collect();
+        all.into_iter().for_each(|id| self.abandon_link(now, id, on));
+    }
+
+    fn abandon_link(&mut self, now: Now, id: LinkId, on: InterfaceId) {
+        if let Some(slot) = self.links.get_mut(&id) {
+            slot.on = Some(on);
+            slot.link.abandon(LinkCloseReason::InterfaceDown);
+            self.drive_link(now, id);
         }
     }
 
@@ -244,7 +252,7 @@ impl Stack {
         }
         if let Some(on) = on {
             for packet in frames {
-                let frame = self.with_own_hops(packet).encode();
+                let frame = self.with_own_hops(packet, on).encode();
                 self.transmit(on, Class::Link, frame);
             }
         }

@@ -96,7 +96,7 @@ impl Stack {
         };
         self.event(Event::Received { destination: address, payload: decrypted.plaintext.into() });
         if let Some(proof) = proof {
-            let frame = self.with_own_hops(proof).encode();
+            let frame = self.with_own_hops(proof, arrived.on).encode();
             self.transmit(arrived.on, Class::Data, frame);
         }
     }

@@ -22,6 +22,7 @@ mod relay;
 mod requests_wire;
 mod seen;
 mod sending;
+mod sharing;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ mod tunnel_wire;
 mod tunnels;
 
 use core::fmt;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::CryptoRng;
 
@@ -149,6 +150,11 @@ pub struct Stack {
     links_first: bool,
     receipts: Bounded<[u8; 16], Receipt>,
     tunnels: Tunnels,
+    /// Interfaces that are programs on the same machine.
+    clients: BTreeSet<InterfaceId>,
+    /// Destinations that somebody outside asked programs on this machine for, and when.
+    asked_of_clients: Bounded<DestinationHash, Instant>,
+    instance_was_lost: bool,
     tags: Seen<[u8; 16]>,
     in_flight: Bounded<DestinationHash, Instant>,
     waiting: Bounded<DestinationHash, Waiting>,
@@ -175,7 +181,9 @@ impl fmt::Debug for Stack {
 
 impl Stack {
     /// A stack without interfaces. All its randomness comes from `rng`.
-    pub fn new(config: StackConfig, rng: Box<dyn CryptoRng + Send>) -> Self {
+    pub fn new(mut config: StackConfig, rng: Box<dyn CryptoRng + Send>) -> Self {
+        // The instance carries for others, not the programs behind it.
+        config.transport_enabled &= !config.behind_shared_instance;
         let sizes = &config.capacities;
         Self {
             transport_id: config.identity.hash(),
@@ -201,6 +209,9 @@ impl Stack {
             links_first: false,
             receipts: Bounded::new(sizes.receipts),
             tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
+            clients: BTreeSet::new(),
+            asked_of_clients: Bounded::new(sizes.path_requests),
+            instance_was_lost: false,
             tags: Seen::new(sizes.tags),
             in_flight: Bounded::new(sizes.path_requests),
             waiting: Bounded::new(sizes.path_requests),

@@ -130,7 +130,7 @@ impl Stack {
             self.in_flight.remove(&request.target);
             return;
         }
-        if self.config.transport_enabled {
+        if self.config.transport_enabled || !self.clients.is_empty() {
             self.search(now, arrived.on, &request, limited);
         }
     }
@@ -141,27 +141,39 @@ impl Stack {
             self.answer_for_local(now, request.target, on);
             return true;
         }
-        let known = self.route(request.target).filter(|_| self.config.transport_enabled);
+        if self.leads_to_client(request.target) && !self.is_client(on) {
+            self.note_asked(now, request.target);
+        }
+        let told = self.config.transport_enabled || self.is_client(on);
+        let known = self.route(request.target).filter(|_| told);
         let Some((next_hop, leads)) = known.map(|path| (path.next_hop, path.on)) else { return false };
         self.schedule_response(now, on, request, next_hop, leads);
         true
     }
 
-    /// The target is not known here; a node that carries nothing must not offer to find it. A request beyond the limit is ignored and leaves no mark, which would keep those that
-    /// come in time from being searched for.
+    /// The target is not known here, or not told. A node that carries nothing offers to find it only for programs on the same
+    /// machine. A request beyond the limit is ignored and leaves no mark, which would keep those that come in time from being
+    /// searched for.
     fn search(&mut self, now: Now, on: InterfaceId, request: &PathRequestRef<'_>, limited: bool) {
         while self.in_flight.pop_oldest_if(|_, at| now.mono > *at + IN_FLIGHT_LIFETIME).is_some() {}
         let Some(interface) = self.interfaces.get_mut(&on).filter(|_| !limited) else { return };
+        let transport = self.config.transport_enabled;
         if self.in_flight.contains_key(&request.target) {
-            return self.wait_for(now, request.target, on);
+            if transport {
+                self.wait_for(now, request.target, on);
+            }
+            return;
         }
         if interface.path_requests.limits(interface.up_since, now.mono) {
             return;
         }
-        let searches = interface.profile.searches_always || interface.profile.mode.searches();
+        let searches = transport && (interface.profile.searches_always || interface.profile.mode.searches());
+        let asked_by_client = interface.profile.local_client;
         self.in_flight.insert(request.target, now.mono);
-        if searches {
-            self.discover(now, on, request);
+        match (asked_by_client, searches) {
+            (true, _) => self.ask_for_path(now, request.target, Some(on)),
+            (false, true) => self.discover(now, on, request),
+            (false, false) => self.ask_clients(now, request.target),
         }
     }
 
@@ -240,7 +252,11 @@ impl Stack {
         if asker_is_next_hop || (roaming && leads == on) || pending || !room {
             return;
         }
-        let grace = if roaming { RESPONSE_GRACE_MAX } else { RESPONSE_GRACE };
+        let grace = match roaming {
+            _ if self.is_client(on) || self.is_client(leads) => Duration::ZERO,
+            true => RESPONSE_GRACE_MAX,
+            false => RESPONSE_GRACE,
+        };
         let due = now.mono + grace;
         self.responses.insert((request.target, on), due);
         self.timers.set(TimerKey::Response(request.target, on), due);

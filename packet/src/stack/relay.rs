@@ -93,11 +93,7 @@ impl Stack {
         };
         let changed = changed.as_deref().and_then(|frame| PacketRef::parse(frame).ok());
         let outgoing = changed.as_ref().unwrap_or(packet);
-        let frame = if remaining > 1 {
-            outgoing.readdressed(packet.flags(), arrived.hops, Some(way.next_hop))
-        } else {
-            outgoing.readdressed(packet.flags().invariant(), arrived.hops, None)
-        };
+        let frame = self.carried(outgoing, remaining, way.next_hop, self.hops_onward(arrived, sent));
         self.touch_path(now, arrived);
         let frame_time = self.interfaces.get(&sent).map_or(Duration::ZERO, super::Interface::frame_time);
         let deadline = now.mono + PER_HOP_TIMEOUT * u32::from(remaining.max(1)) + frame_time;
@@ -198,7 +194,7 @@ impl Stack {
 
     fn pass_on(&mut self, now: Now, link: LinkId, arrived: &Arrived<'_>, to: InterfaceId) {
         let packet = &arrived.packet;
-        let frame = packet.readdressed(packet.flags(), arrived.hops, packet.transport_id());
+        let frame = packet.readdressed(packet.flags(), self.hops_onward(arrived, to), packet.transport_id());
         self.relays.used(&link, now.mono + RELAY_LIFETIME);
         self.stats.forwarded += 1;
         self.transmit(to, Class::Link, frame);
@@ -224,11 +220,20 @@ impl Stack {
             return self.queue_request(now, destination, None);
         };
         let lately = self.requested_since(now, destination).is_some_and(|at| now.mono <= at + REQUEST_INTERVAL_MIN);
-        if lately || (hops != 1 && relay.taken != 1) {
+        if lately {
+            return;
+        }
+        if relay.taken == 0 {
+            // A program on this machine asked for it.
+            return self.queue_request(now, destination, None);
+        }
+        if hops != 1 && relay.taken != 1 {
             return;
         }
         let received = self.interfaces.get(&relay.received).map(|interface| interface.profile.mode);
-        if received != Some(Mode::Boundary)
+        if !self.config.transport_enabled {
+            self.drop_path(destination);
+        } else if received != Some(Mode::Boundary)
             && let Some(path) = self.paths.get_mut(&destination)
         {
             path.unresponsive = true;

@@ -63,20 +63,16 @@ impl Stack {
         Ok(hash)
     }
 
-    /// With a local hops delta, own packets leave as if they had come some way already.
-    pub(super) fn with_own_hops(&self, packet: Packet) -> Packet {
-        Packet { hops: self.config.local_hops_delta, ..packet }
-    }
-
     /// Sends a packet to a SINGLE destination along its path, or everywhere when there is none.
     pub(super) fn send_own(&mut self, now: Now, packet: Packet, class: Class) {
-        let packet = self.with_own_hops(packet);
         let destination = packet.destination;
         let Some((on, hops, next_hop)) = self.route(destination).map(|path| (path.on, path.hops, path.next_hop)) else {
             self.packet_hashes.insert(packet.hash().truncated());
             return self.transmit_everywhere(&packet, class);
         };
-        if hops <= 1 {
+        let packet = self.with_own_hops(packet, on);
+        let behind_instance = self.config.behind_shared_instance && hops == 1;
+        if hops <= 1 && !behind_instance {
             return self.transmit(on, class, packet.encode());
         }
         if let Some(path) = self.paths.get_mut(&destination) {
@@ -88,10 +84,10 @@ impl Stack {
     }
 
     fn transmit_everywhere(&mut self, packet: &Packet, class: Class) {
-        let frame = packet.encode();
         let targets: Vec<InterfaceId> = self.interfaces.keys().copied().collect();
         for on in targets {
-            self.transmit(on, class, frame.clone());
+            let frame = self.with_own_hops(packet.clone(), on).encode();
+            self.transmit(on, class, frame);
         }
     }
 }

@@ -4,6 +4,7 @@ mod blackhole;
 mod fire;
 mod lone;
 mod repair;
+mod sharing;
 mod siege;
 mod spread;
 mod tunnels;

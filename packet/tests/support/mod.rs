@@ -118,6 +118,7 @@ pub fn profile(of: &Value) -> InterfaceProfile {
             grace: of["announce_rate_grace"].as_u64().map(|grace| grace as u32),
             penalty: of["announce_rate_penalty"].as_u64().map(Duration::from_secs),
         },
+        local_client: truth("local_client"),
         announces_to_internal: truth("announces_to_internal"),
         announces_from_internal: of["announces_from_internal"].as_bool().unwrap_or(true),
         ..InterfaceProfile::new(of["bitrate"].as_u64().unwrap_or(10_000_000))

@@ -3,12 +3,14 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::hash::DestinationHash;
 use crate::stack::egress::Class;
+use crate::stack::interface::Interface;
 use crate::stack::{InterfaceId, Mode, Stack, TimerKey};
 use crate::time::{Instant, Now, UnixTime};
+use crate::wire::layout;
 
 /// Share of an interface's bitrate for relayed announces and searches for paths, in millionths, unless configured.
 pub const ANNOUNCE_CAP_PPM: u32 = 20_000;
@@ -150,6 +152,16 @@ impl Stack {
     /// passed on. What is due at one moment leaves nearest first, so all of it goes through the queues.
     pub(super) fn relay_announce(&mut self, now: Now, announce: &Outgoing) {
         let Some(source) = self.interfaces.get(&announce.source).map(|source| source.profile.clone()) else { return };
+        if announce.hops == 0 {
+            // Of a program on this machine: as good as our own, which the cap is not about.
+            let carry = |(_, on): &(&InterfaceId, &Interface)| on.profile.carries_announces_of(&source);
+            let targets: Vec<_> = self.interfaces.iter().filter(carry).map(|(id, _)| *id).collect();
+            for id in targets {
+                let frame = with_hops(&announce.frame, self.own_hops(id));
+                self.transmit(id, Class::Announce, frame);
+            }
+            return;
+        }
         let mut lost = 0;
         for (id, interface) in &mut self.interfaces {
             if !interface.profile.carries_announces_of(&source) {
@@ -185,7 +197,7 @@ impl Stack {
     }
 }
 
-impl super::super::interface::Interface {
+impl Interface {
     /// Whether relayed announces here keep to the cap: on interfaces of these modes they do.
     pub(super) fn is_capped(&self) -> bool {
         matches!(self.profile.mode, Mode::Full | Mode::PointToPoint | Mode::Gateway)
@@ -195,6 +207,16 @@ impl super::super::interface::Interface {
     pub(in crate::stack) fn announce_pause(&self, len: usize) -> Duration {
         pause(len, self.profile.bitrate_bps, self.profile.announce_cap_ppm)
     }
+}
+
+/// The frame with another hop byte.
+fn with_hops(frame: &Bytes, hops: u8) -> Bytes {
+    let mut bytes = BytesMut::from(&frame[..]);
+    if let Some(byte) = bytes.get_mut(layout::HOPS).filter(|byte| **byte != hops) {
+        *byte = hops;
+        return bytes.freeze();
+    }
+    frame.clone()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl Stack {
             || self.is_awaited(now, destination);
         let Some(interface) = self.interfaces.get_mut(&valid.on) else { return true };
         interface.announces.count(now.mono);
-        if expected || !interface.profile.ingress_control {
+        if expected || !interface.profile.ingress_control || interface.profile.local_client {
             return false;
         }
         let before = interface.announces.active_since();

@@ -51,11 +51,11 @@ impl Stack {
         admit: impl Fn(InterfaceId) -> bool,
     ) -> Result<(), AnnounceError> {
         let packet = self.make_announce(now, from, Some(app_data), Context::NONE)?;
-        let frame = self.as_own(packet).encode();
         let carriers = self.interfaces.iter().filter(|(_, interface)| interface.profile.mode.carries_own_announces());
         let targets: Vec<_> = carriers.map(|(id, _)| *id).filter(|id| admit(*id)).collect();
         for id in targets {
-            self.transmit(id, Class::Announce, frame.clone());
+            let frame = self.as_own(packet.clone(), id).encode();
+            self.transmit(id, Class::Announce, frame);
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Stack {
             _ => self.make_announce(now, destination, None, Context::PATH_RESPONSE),
         };
         if let Ok(packet) = packet {
-            let frame = self.as_own(Packet { context: Context::PATH_RESPONSE, ..packet }).encode();
+            let frame = self.as_own(Packet { context: Context::PATH_RESPONSE, ..packet }, on).encode();
             self.transmit(on, Class::PathRequest, frame);
         }
     }
@@ -121,8 +121,8 @@ impl Stack {
     }
 
     /// With a local hops delta, announces leave as if this node only carried them. docs/protocol/1-core.md, section 5.9.
-    fn as_own(&self, packet: Packet) -> Packet {
-        match self.config.local_hops_delta {
+    fn as_own(&self, packet: Packet, towards: InterfaceId) -> Packet {
+        match self.own_hops(towards) {
             0 => packet,
             hops => Packet { hops, transport_id: Some(self.transport_id), ..packet },
         }

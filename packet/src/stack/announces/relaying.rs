@@ -43,8 +43,8 @@ impl Stack {
             return;
         }
         let Some(entry) = self.rebroadcasts.get_mut(&destination) else { return };
-        let at_our_level = valid.packet.hops() == entry.hops;
-        let passed_on = valid.packet.hops() == entry.hops.saturating_add(1);
+        let at_our_level = valid.hops == entry.hops.saturating_add(1);
+        let passed_on = valid.hops == entry.hops.saturating_add(2);
         if at_our_level {
             entry.heard = entry.heard.saturating_add(1);
         }
@@ -56,14 +56,18 @@ impl Stack {
     }
 
     pub(super) fn schedule_rebroadcast(&mut self, now: Now, valid: &Valid<'_>) {
-        if !self.config.transport_enabled || valid.hops >= HOPS_LIMIT {
+        if valid.hops >= HOPS_LIMIT {
             return;
         }
         let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::NONE) else { return };
         let destination = valid.announce.destination;
-        let due = now.mono + random_below(&mut *self.rng, REBROADCAST_WINDOW);
+        // Programs on this machine are served at once, and once: nothing is lost between them and here.
+        let (due, sent) = match self.is_client(valid.on) {
+            true => (now.mono, REBROADCASTS - 1),
+            false => (now.mono + random_below(&mut *self.rng, REBROADCAST_WINDOW), 0),
+        };
         let emitted = valid.announce.random.emitted();
-        let entry = Rebroadcast { frame, due, sent: 0, heard: 0, hops: valid.hops, emitted, postponed: false };
+        let entry = Rebroadcast { frame, due, sent, heard: 0, hops: valid.hops, emitted, postponed: false };
         if let Some((evicted, _)) = self.rebroadcasts.insert(destination, entry) {
             self.timers.clear(TimerKey::Rebroadcast(evicted));
         }

@@ -136,6 +136,12 @@ impl Tunnels {
         }
     }
 
+    pub(in crate::stack) fn clear(&mut self) {
+        self.tunnels.retain(|_, _| false);
+        self.by_interface.clear();
+        self.kept = 0;
+    }
+
     /// The interface is gone, or another tunnel now.
     pub(in crate::stack) fn leave(&mut self, on: InterfaceId) {
         if let Some(tunnel) = self.by_interface.remove(&on).and_then(|id| self.tunnels.get_mut(&id)) {
