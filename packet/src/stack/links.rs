@@ -7,6 +7,7 @@ use core::time::Duration;
 
 pub use link_ref::LinkRef;
 
+use super::echo::SentLately;
 use super::egress::Class;
 use super::inbound::Arrived;
 use super::path::{PathEntry, Way};
@@ -38,6 +39,8 @@ pub(super) struct LinkSlot {
     way: Option<Way>,
     /// Whether the expected hop count was corrected once already.
     rebalanced: bool,
+    /// What it sent, where a relay's copy may be heard.
+    sent: SentLately,
     /// A job that waits to be taken.
     job: Option<LinkJob>,
     jobs_running: usize,
@@ -47,7 +50,17 @@ pub(super) struct LinkSlot {
 
 impl LinkSlot {
     fn new(link: Link, now: Now) -> Self {
-        Self { link, opened: now.mono, on: None, way: None, rebalanced: false, job: None, jobs_running: 0, arriving: 0 }
+        Self {
+            link,
+            opened: now.mono,
+            on: None,
+            way: None,
+            rebalanced: false,
+            sent: SentLately::default(),
+            job: None,
+            jobs_running: 0,
+            arriving: 0,
+        }
     }
 
     /// When a link that is not established is given up here, whatever it says itself.
@@ -175,6 +188,9 @@ impl Stack {
             // Not remembered: a copy on the right interface still counts.
             return self.drop_frame(arrived.on, DropReason::LinkInterface);
         }
+        if slot.sent.contains(arrived.packet.context(), arrived.packet.data()) {
+            return self.drop_frame(arrived.on, DropReason::Duplicate);
+        }
         self.remember(arrived);
         self.hand_to_link(now, id, &arrived.packet);
     }
@@ -239,7 +255,11 @@ impl Stack {
                 events.push(event);
             }
         }
+        let relayed = slot.link.expected_hops() > 1;
         while let Some(packet) = slot.link.poll_packet() {
+            if relayed {
+                slot.sent.note(packet.context, &packet.data);
+            }
             frames.push(packet);
         }
         let closed = slot.link.state() == LinkState::Closed;

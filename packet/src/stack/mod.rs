@@ -7,6 +7,7 @@ mod announces;
 mod blackhole;
 mod burst;
 mod config;
+mod echo;
 mod egress;
 mod forward;
 mod inbound;
@@ -141,6 +142,8 @@ pub struct Stack {
     responses: BTreeMap<(DestinationHash, InterfaceId), Instant>,
     reverse: Bounded<[u8; 16], Reverse>,
     relays: Relays,
+    /// Which way packets of links went that are carried over one interface.
+    carried: Bounded<[u8; 16], bool>,
     links: BTreeMap<LinkId, LinkSlot>,
     /// Links that have a job waiting.
     link_jobs: VecDeque<LinkId>,
@@ -203,6 +206,7 @@ impl Stack {
             responses: BTreeMap::new(),
             reverse: Bounded::new(sizes.reverse),
             relays: Relays::new(sizes.relays),
+            carried: Bounded::new(sizes.relays),
             links: BTreeMap::new(),
             link_jobs: VecDeque::new(),
             arriving: 0,

@@ -188,6 +188,10 @@ impl Stack {
             (false, true) => relay.sent,
             (false, false) => return self.drop_frame(arrived.on, DropReason::LinkHops),
         };
+        let ambiguous = relay.received == relay.sent && relay.taken != relay.remaining;
+        if ambiguous && self.went_the_other_way(arrived, to_initiator) {
+            return self.drop_frame(arrived.on, DropReason::Duplicate);
+        }
         self.remember(arrived);
         self.pass_on(now, link, arrived, to);
     }

@@ -1,6 +1,7 @@
 //! Stacks among stacks, in virtual time; and stacks under fire.
 
 mod blackhole;
+mod echo;
 mod fire;
 mod lone;
 mod repair;
