@@ -9,6 +9,7 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod line;
+pub(crate) mod lossy;
 pub(crate) mod node;
 pub(crate) mod reference;
 pub(crate) mod skills;

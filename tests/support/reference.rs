@@ -43,11 +43,17 @@ pub(crate) struct Reference {
     commands: ChildStdin,
     answers: Receiver<String>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    transport_id: String,
 }
 
 impl Reference {
     /// A node with these interfaces, in the form that `reference_node.py` documents; see [`tcp_client`] and its like.
     pub(crate) fn start(interpreter: &Path, transport: bool, interfaces: &[Value]) -> Self {
+        Self::start_with(interpreter, transport, interfaces, &json!({}))
+    }
+
+    /// The same with further lines of its configuration, as a record.
+    pub(crate) fn start_with(interpreter: &Path, transport: bool, interfaces: &[Value], options: &Value) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/reference_node.py");
         let log = std::env::var("WEND_TEST_REFERENCE_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(1);
         let arguments: [OsString; 3] = [script.into(), "--lifetime".into(), LIFETIME_S.to_string().into()];
@@ -73,9 +79,17 @@ impl Reference {
                 kept.push_back(line);
             }
         });
-        let mut node = Self { child, commands, answers, complaints };
-        node.ask(json!({"do": "start", "transport": transport, "interfaces": interfaces, "log": log}));
+        let mut node = Self { child, commands, answers, complaints, transport_id: String::new() };
+        let started = node.ask(json!({
+            "do": "start", "transport": transport, "interfaces": interfaces, "log": log, "options": options,
+        }));
+        node.transport_id = text(&started["transport_id"]);
         node
+    }
+
+    /// The hash that names it as next hop, and owner of its management destinations.
+    pub(crate) fn transport_id(&self) -> &str {
+        &self.transport_id
     }
 
     /// Sends a command and gives its answer, which must be a success.

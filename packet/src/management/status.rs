@@ -102,6 +102,10 @@ pub struct InterfaceStatistics {
     pub held_announces: u64,
     /// Announces that wait to be sent.
     pub queued_announces: u64,
+    /// Bytes that wait for the medium.
+    pub queued_bytes: u64,
+    /// Frames that were not sent for want of room.
+    pub lost_frames: u64,
 }
 
 /// What is told of the node as a whole.
@@ -166,7 +170,7 @@ impl NodeStatistics {
 
 impl InterfaceStatistics {
     fn write(&self, writer: Writer) -> Writer {
-        let keys = 22 + 2 * usize::from(self.parent.is_some());
+        let keys = 24 + 2 * usize::from(self.parent.is_some());
         let writer = writer
             .map(keys)
             .str("name")
@@ -215,7 +219,11 @@ impl InterfaceStatistics {
             .str("held_announces")
             .uint(self.held_announces)
             .str("announce_queue")
-            .uint(self.queued_announces);
+            .uint(self.queued_announces)
+            .str("txbuffered")
+            .uint(self.queued_bytes)
+            .str("txdrp")
+            .uint(self.lost_frames);
         let writer = burst(writer, ["burst_active", "burst_activated"], self.announces);
         burst(writer, ["pr_burst_active", "pr_burst_activated"], self.path_requests)
     }
@@ -264,6 +272,8 @@ mod tests {
             path_requests: BurstStatistics::default(),
             held_announces: 2,
             queued_announces: 300,
+            queued_bytes: 70_000,
+            lost_frames: 1,
         }
     }
 

@@ -71,6 +71,7 @@ pub(super) struct Egress {
     path_request: Line,
     announce: Line,
     room: Room,
+    lost: u64,
 }
 
 impl Egress {
@@ -81,6 +82,7 @@ impl Egress {
             path_request: Line::default(),
             announce: Line::default(),
             room,
+            lost: 0,
         }
     }
 
@@ -100,10 +102,12 @@ impl Egress {
         };
         let full = !line.fits(&frame, self.room);
         if full && !newest_wins {
+            self.lost += 1;
             return Queued::Refused;
         }
         while !line.fits(&frame, self.room) {
             line.pop();
+            self.lost += 1;
         }
         line.push(frame);
         match (first, full) {
@@ -117,14 +121,16 @@ impl Egress {
         let lines = [&mut self.link, &mut self.data, &mut self.path_request, &mut self.announce];
         lines.into_iter().find_map(Line::pop)
     }
-}
 
-#[cfg(test)]
-impl Egress {
     /// Frames and bytes that wait, of all classes.
     pub(super) fn waiting(&self) -> (usize, usize) {
         let lines = [&self.link, &self.data, &self.path_request, &self.announce];
         lines.iter().fold((0, 0), |(frames, bytes), line| (frames + line.frames.len(), bytes + line.bytes))
+    }
+
+    /// Frames that found no room, or had to make some.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
     }
 }
 
@@ -155,6 +161,7 @@ mod tests {
         assert_eq!(egress.push(Class::Link, Bytes::from_static(b"late")), Queued::Refused);
         egress.push(Class::Announce, Bytes::from_static(b"old"));
         assert_eq!(egress.push(Class::Announce, Bytes::from_static(b"new")), Queued::InPlaceOfOldest);
+        assert_eq!(egress.lost(), 2);
         assert_eq!(egress.pop().as_deref(), Some(&b"kept"[..]));
         assert_eq!(egress.pop().as_deref(), Some(&b"new"[..]));
     }

@@ -16,6 +16,10 @@ pub struct InterfaceLoad {
     pub path_requests: BurstStatistics,
     /// Announces that wait.
     pub backlog: AnnounceBacklog,
+    /// Bytes that wait for room in the driver.
+    pub queued_bytes: usize,
+    /// Frames that found no room in its queue, or had to make some, since it came up.
+    pub lost_frames: u64,
 }
 
 impl Stack {
@@ -33,6 +37,8 @@ impl Stack {
             announces: of(&interface.announces),
             path_requests: of(&interface.path_requests),
             backlog: self.announce_backlog(on),
+            queued_bytes: interface.egress.waiting().1,
+            lost_frames: interface.egress.lost(),
         })
     }
 }

@@ -149,6 +149,8 @@ impl Core {
             path_requests: load.map(|load| load.path_requests).unwrap_or_default(),
             held_announces: load.map(|load| whole(load.backlog.held)).unwrap_or_default(),
             queued_announces: load.map(|load| whole(load.backlog.queued)).unwrap_or_default(),
+            queued_bytes: load.map(|load| whole(load.queued_bytes)).unwrap_or_default(),
+            lost_frames: load.map(|load| load.lost_frames).unwrap_or_default(),
         }
     }
 

@@ -2,30 +2,27 @@
 //!
 //! Its core runs in a thread of its own; the test calls into it and waits, never without a limit.
 
-use std::collections::BTreeMap;
+mod core;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, mpsc as blocking};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant as Moment, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant as Moment};
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wend_interfaces::serial::Serial;
-use wend_interfaces::{Backoff, Driver, InterfaceHandle, PortEvent, Ports, ProfileOptions, supervise, tcp};
+use wend_interfaces::{Backoff, Ports, ProfileOptions, supervise};
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
 use wend_packet::link::RequestOptions;
 use wend_packet::msgpack::{Reader, Writer};
-use wend_packet::stack::{
-    Destination, Event, Input, InterfaceId, Output, ProofStrategy, RequestError, Stack, StackConfig,
-};
-use wend_packet::time::{Instant, Now, UnixTime};
+use wend_packet::stack::{Destination, Event, ProofStrategy, RequestError, Stack, StackConfig, Stats};
+use wend_packet::time::Now;
 use wend_packet::{DestinationHash, IdentityHash, LinkId, RequestId};
 
-use super::pattern;
+use self::core::{Core, driver};
 
 /// App name of every endpoint's destination.
 pub(crate) const APP: &str = "wendtest";
@@ -35,6 +32,8 @@ pub(crate) const ASPECTS: [&str; 1] = ["endpoint"];
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// How long a call into the core may take: it never waits.
 const CALL: Duration = Duration::from_secs(10);
+/// How often counters are looked at.
+const LOOK: Duration = Duration::from_millis(20);
 /// An unanswered path request is repeated after this.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Before a request is answered: the reference misses responses that come back within a millisecond or so.
@@ -68,6 +67,61 @@ pub(crate) struct Asked {
     pub(crate) data: Vec<u8>,
 }
 
+/// What an endpoint is made of, to be changed before it starts.
+pub(crate) struct Setup {
+    pub(crate) medium: Medium,
+    pub(crate) options: ProfileOptions,
+    pub(crate) handlers: Vec<(String, Handler)>,
+    /// Its only destination, which proves everything.
+    pub(crate) destination: Destination,
+}
+
+impl Setup {
+    pub(crate) fn new(medium: &Medium) -> Self {
+        let name = DestinationName::new(APP, &ASPECTS).expect("a name without dots");
+        let identity = Identity::generate(&mut UnwrapErr(SysRng));
+        let mut destination = Destination::new(identity, name);
+        destination.proofs = ProofStrategy::All;
+        Self { medium: medium.clone(), options: ProfileOptions::default(), handlers: Vec::new(), destination }
+    }
+
+    pub(crate) fn start(self) -> Endpoint {
+        let Self { medium, options, handlers, destination: mut own } = self;
+        let random = UnwrapErr(SysRng);
+        let identity = own.identity.clone();
+        own.request_paths.extend(handlers.iter().map(|(path, _)| path.clone()));
+        let config = StackConfig::new(Identity::generate(&mut UnwrapErr(SysRng)));
+        let mut stack = Stack::new(config, Box::new(random));
+        let destination = stack.register(own).expect("the only destination");
+
+        let handlers = handlers.into_iter().collect();
+        let (calls, from_test) = mpsc::unbounded_channel();
+        let (shown, stop) = (Arc::new(Shown::default()), CancellationToken::new());
+        let (to_say, started) = blocking::channel();
+        let (core_shown, core_stop) = (Arc::clone(&shown), stop.clone());
+        let core = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let (ports, events) = Ports::new();
+                let (driver, port) = driver(medium, options).await;
+                let (driver_port, handle) = ports.port("test").expect("the first port");
+                let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500), 1);
+                let running = tokio::spawn(supervise(driver, driver_port, backoff, core_stop.clone()));
+                to_say.send(port).expect("the test waits for it");
+                Core::new(stack, handle, handlers, core_shown).run(events, from_test, core_stop).await;
+                drop(running.await);
+            });
+        });
+        let port = started.recv_timeout(CALL).expect("the medium can be used");
+        Endpoint { identity, destination, port, calls, shown, stop, core: Some(core) }
+    }
+}
+
+/// Handlers as [`Setup`] takes them.
+pub(crate) fn owned(handlers: &[(&str, Handler)]) -> Vec<(String, Handler)> {
+    handlers.iter().map(|(path, handler)| ((*path).to_owned(), *handler)).collect()
+}
+
 type Call = Box<dyn FnOnce(&mut Stack, Now) + Send>;
 
 /// What the core shows to the test.
@@ -97,40 +151,12 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// An endpoint without handlers on one medium.
     pub(crate) fn start(medium: &Medium) -> Self {
-        Self::with_handlers(medium, &[])
+        Setup::new(medium).start()
     }
 
     /// An endpoint that answers these requests.
     pub(crate) fn with_handlers(medium: &Medium, handlers: &[(&str, Handler)]) -> Self {
-        let mut random = UnwrapErr(SysRng);
-        let identity = Identity::generate(&mut random);
-        let name = DestinationName::new(APP, &ASPECTS).expect("a name without dots");
-        let mut own = Destination::new(identity.clone(), name);
-        own.proofs = ProofStrategy::All;
-        own.request_paths = handlers.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let mut stack = Stack::new(StackConfig::new(Identity::generate(&mut random)), Box::new(random));
-        let destination = stack.register(own).expect("the only destination");
-
-        let handlers = handlers.iter().map(|(path, handler)| ((*path).to_owned(), *handler)).collect();
-        let (calls, from_test) = mpsc::unbounded_channel();
-        let (shown, stop) = (Arc::new(Shown::default()), CancellationToken::new());
-        let (to_say, started) = blocking::channel();
-        let (medium, core_shown, core_stop) = (medium.clone(), Arc::clone(&shown), stop.clone());
-        let core = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let (ports, events) = Ports::new();
-                let (driver, port) = driver(medium).await;
-                let (driver_port, handle) = ports.port("test").expect("the first port");
-                let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500), 1);
-                let running = tokio::spawn(supervise(driver, driver_port, backoff, core_stop.clone()));
-                to_say.send(port).expect("the test waits for it");
-                Core::new(stack, handle, handlers, core_shown).run(events, from_test, core_stop).await;
-                drop(running.await);
-            });
-        });
-        let port = started.recv_timeout(CALL).expect("the medium can be used");
-        Self { identity, destination, port, calls, shown, stop, core: Some(core) }
+        Setup { handlers: owned(handlers), ..Setup::new(medium) }.start()
     }
 
     /// The port it listens on.
@@ -179,6 +205,41 @@ impl Endpoint {
     /// Waits for an event.
     pub(crate) fn wait_event<T>(&self, what: &str, mut found: impl FnMut(&Event) -> Option<T>) -> T {
         self.wait(what, PATIENCE, |seen| seen.events.iter().find_map(&mut found))
+    }
+
+    /// Waits until its counters satisfy `found`.
+    pub(crate) fn wait_stats(&self, what: &str, found: impl Fn(&Stats) -> bool + Copy + Send + 'static) {
+        let until = Moment::now() + PATIENCE;
+        while !self.call(move |stack, _| found(stack.stats())) {
+            assert!(Moment::now() < until, "{what}: not within {PATIENCE:?}");
+            // Counters change without an event.
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until it has a path to a destination, or has none any more. It is not asked for.
+    pub(crate) fn wait_path(&self, to: DestinationHash, there: bool) {
+        let until = Moment::now() + PATIENCE;
+        while self.call(move |stack, _| stack.path(to).is_some()) != there {
+            assert!(Moment::now() < until, "path to {to}: not {there} within {PATIENCE:?}");
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether an announce of this destination was heard so far.
+    pub(crate) fn has_heard(&self, of: DestinationHash) -> bool {
+        let seen = self.shown.seen.lock().expect("nothing panics with it");
+        seen.events.iter().any(|event| matches!(event, Event::Announced { destination, .. } if *destination == of))
+    }
+
+    /// Sends a packet; waits until it is proved.
+    pub(crate) fn send_proved(&self, to: DestinationHash, payload: &[u8]) {
+        let payload = payload.to_vec();
+        let sent = self.call(move |stack, now| stack.send(now, to, &payload)).expect("it can be sent");
+        self.wait_event("a proof", |event| match event {
+            Event::Delivered { packet, .. } if *packet == sent => Some(()),
+            _ => None,
+        });
     }
 
     /// Waits until a medium is open; as a server, until somebody has connected.
@@ -335,164 +396,4 @@ impl Drop for Endpoint {
 /// An event without the hundreds of kilobytes it may carry.
 fn brief(event: &Event) -> String {
     format!("{event:?}").chars().take(300).collect()
-}
-
-async fn driver(medium: Medium) -> (Box<dyn Driver>, Option<u16>) {
-    let options = ProfileOptions::default();
-    match medium {
-        Medium::Server => {
-            let mut server = tcp::Server::new("127.0.0.1:0", options);
-            let address = server.bind().await.expect("a port is free");
-            (Box::new(server), Some(address.port()))
-        }
-        Medium::Client(port) => (Box::new(tcp::Client::new(format!("127.0.0.1:{port}"), options)), None),
-        Medium::Serial(device, speed) => (Box::new(Serial::new(device.display().to_string(), speed, options)), None),
-    }
-}
-
-/// The owner of the stack: a smaller copy of what the node's core task does.
-struct Core {
-    stack: Stack,
-    start: tokio::time::Instant,
-    interfaces: BTreeMap<InterfaceId, InterfaceHandle>,
-    handlers: BTreeMap<String, Handler>,
-    shown: Arc<Shown>,
-    room: JoinSet<InterfaceId>,
-    answers: JoinSet<(LinkId, RequestId, Vec<u8>)>,
-}
-
-impl Core {
-    fn new(stack: Stack, handle: InterfaceHandle, handlers: BTreeMap<String, Handler>, shown: Arc<Shown>) -> Self {
-        Self {
-            stack,
-            start: tokio::time::Instant::now(),
-            interfaces: BTreeMap::from([(handle.id, handle)]),
-            handlers,
-            shown,
-            room: JoinSet::new(),
-            answers: JoinSet::new(),
-        }
-    }
-
-    async fn run(
-        mut self,
-        mut ports: mpsc::Receiver<PortEvent>,
-        mut calls: mpsc::UnboundedReceiver<Call>,
-        stop: CancellationToken,
-    ) {
-        loop {
-            let wake = self.stack.poll_timeout().map(|at| self.start + Duration::from_micros(at.as_micros()));
-            tokio::select! {
-                () = stop.cancelled() => break,
-                Some(event) = ports.recv() => self.port_event(event),
-                Some(call) = calls.recv() => {
-                    let now = self.now();
-                    call(&mut self.stack, now);
-                }
-                Some(Ok(id)) = self.room.join_next() => self.fill(id),
-                Some(Ok((link, request, value))) = self.answers.join_next() => self.answer(link, request, &value),
-                () = sleep_until(wake) => self.input(Input::Timeout),
-            }
-            self.drain();
-        }
-    }
-
-    fn now(&self) -> Now {
-        let micros = u64::try_from(self.start.elapsed().as_micros()).expect("tests end sooner");
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        Now { mono: Instant::from_micros(micros), unix: UnixTime(unix) }
-    }
-
-    fn input(&mut self, input: Input<'_>) {
-        let now = self.now();
-        self.stack.handle_input(now, input);
-    }
-
-    fn port_event(&mut self, event: PortEvent) {
-        match event {
-            PortEvent::Frame { id, bytes } => self.input(Input::Frame { on: id, bytes: &bytes }),
-            PortEvent::Child { handle, .. } => drop(self.interfaces.insert(handle.id, handle)),
-            PortEvent::Up { id, profile } => {
-                self.input(Input::InterfaceUp { id, profile });
-                self.show(|seen| seen.up += 1);
-            }
-            PortEvent::Down { id, .. } => {
-                self.input(Input::InterfaceDown { id });
-                self.show(|seen| seen.up -= 1);
-            }
-        }
-    }
-
-    fn show(&self, show: impl FnOnce(&mut Seen)) {
-        show(&mut self.shown.seen.lock().expect("nothing panics with it"));
-        self.shown.changed.notify_all();
-    }
-
-    fn drain(&mut self) {
-        // Jobs run on the spot: a test has nothing better to do.
-        loop {
-            while let Some(output) = self.stack.poll_output() {
-                match output {
-                    Output::Ready(id) => self.fill(id),
-                    Output::Event(event) => self.event(event),
-                    _ => {}
-                }
-            }
-            let Some(job) = self.stack.poll_job() else { break };
-            self.input(Input::JobDone(job.run()));
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        if let Event::Requested { link, request, path, body, .. } = &event
-            && let Some(handler) = self.handlers.get(path)
-        {
-            let (link, request) = (*link, *request);
-            let value = match handler {
-                Handler::Bytes(len) => Writer::new().bin(&pattern(*len)).into_bytes(),
-                Handler::Echo => body.to_vec(),
-            };
-            self.answers.spawn(async move {
-                tokio::time::sleep(BEFORE_ANSWER).await;
-                (link, request, value)
-            });
-        }
-        self.show(|seen| seen.events.push(event));
-    }
-
-    fn answer(&mut self, link: LinkId, request: RequestId, value: &[u8]) {
-        let now = self.now();
-        // A link that closed meanwhile needs no answer.
-        if let Some(mut link) = self.stack.link(now, link) {
-            link.respond(request, value).expect("it can be answered");
-        }
-    }
-
-    /// Room in the driver first, then the most urgent frame.
-    fn fill(&mut self, id: InterfaceId) {
-        let now = self.now();
-        let Some(interface) = self.interfaces.get(&id) else { return };
-        loop {
-            match interface.outbound.try_reserve() {
-                Ok(slot) => match self.stack.poll_transmit(now, id) {
-                    Some(transmit) => slot.send(transmit),
-                    None => return,
-                },
-                Err(mpsc::error::TrySendError::Full(())) => break,
-                Err(mpsc::error::TrySendError::Closed(())) => return,
-            }
-        }
-        let outbound = interface.outbound.clone();
-        self.room.spawn(async move {
-            drop(outbound.reserve().await);
-            id
-        });
-    }
-}
-
-async fn sleep_until(wake: Option<tokio::time::Instant>) {
-    match wake {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

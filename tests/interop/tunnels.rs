@@ -1,0 +1,50 @@
+//! Connections that break and come back: what was reached over them is reached over the new one, without being announced
+//! again. docs/protocol/1-core.md, section 5.8.
+
+use serde_json::json;
+
+use super::{HANDLERS, Peer, reference_calls_wend, wend_calls_reference};
+use crate::support::endpoint::{Endpoint, Medium};
+use crate::support::free_port;
+use crate::support::lossy::Lossy;
+use crate::support::reference::{self, Reference};
+
+#[test]
+fn a_reference_node_restores_the_paths_of_a_wend_client_that_comes_back() {
+    let Some(python) = reference::interpreter() else { return };
+    let port = free_port();
+    let mut peer = Peer::with(Reference::start(&python, true, &[reference::tcp_server(port)]));
+    let way = Lossy::start(port, 1);
+    let endpoint = Endpoint::with_handlers(&Medium::Client(way.port()), &HANDLERS);
+    endpoint.wait_up();
+    peer.node.wait_up(2);
+    endpoint.announce(b"");
+    let own = endpoint.destination().to_string();
+    peer.node.ask(json!({"do": "wait_announce", "destination": own}));
+
+    way.cut();
+    peer.node.ask(json!({"do": "wait_no_path", "destination": own, "timeout": 40}));
+    way.mend();
+    // Nobody asks for it: only the tunnel can bring it back.
+    let restored = peer.node.ask(json!({"do": "wait_path", "destination": own, "timeout": 40}));
+    assert_eq!(restored["hops"], 1);
+    reference_calls_wend(&mut peer, &endpoint, 1);
+}
+
+#[test]
+fn a_wend_node_restores_the_paths_of_a_reference_client_that_comes_back() {
+    let Some(python) = reference::interpreter() else { return };
+    let endpoint = Endpoint::start(&Medium::Server);
+    let way = Lossy::start(endpoint.port(), 2);
+    let mut peer = Peer::start(&python, &reference::tcp_client(way.port()));
+    endpoint.wait_up();
+    peer.node.wait_up(1);
+    peer.node.ask(json!({"do": "announce", "destination": peer.destination}));
+    endpoint.wait_announce(peer.address());
+
+    way.cut();
+    endpoint.wait_path(peer.address(), false);
+    way.mend();
+    endpoint.wait_path(peer.address(), true);
+    wend_calls_reference(&endpoint, &mut peer, 1);
+}
