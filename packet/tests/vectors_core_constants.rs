@@ -9,6 +9,7 @@ use support::name;
 use wend_packet::access_code;
 use wend_packet::hash::NameHash;
 use wend_packet::identity::{KEY_LEN, RATCHET_LEN, SIGNATURE_LEN};
+use wend_packet::management;
 use wend_packet::stack::{self, Capacities, Footprint, Mode};
 use wend_packet::wire::{self, Context, layout};
 use wend_packet::{IdentityHash, PacketHash, crypto};
@@ -67,14 +68,12 @@ const NOT_BUILT: &[&str] = &[
     // Known destinations are bounded by number, the longest unused leaving first; there is no sweep.
     "Transport.UNUSED_DESTINATION_LINGER",
     "Transport.known_destinations_interval",
-    // Tunnels, rate control, shared instances, management, blackhole files.
+    // Tunnels, rate control, shared instances.
     "Transport.TUNNEL_TIMEOUT",
     "Transport.TUNNEL_PATH_TIMEOUT",
     "Transport.MAX_RATE_TIMESTAMPS",
     "Transport.LOCAL_CLIENT_CACHE_MAXSIZE",
     "Transport.pending_prs_check_interval",
-    "Transport.mgmt_announce_interval",
-    "Transport.blackhole_check_interval",
     "Interface.DEFAULT_AR_TARGET",
     "Interface.DEFAULT_AR_PENALTY",
     "Interface.DEFAULT_AR_GRACE",
@@ -164,6 +163,8 @@ fn ours(name: &str) -> Option<Value> {
         "Transport.PATH_REQUEST_GRACE" => seconds(stack::RESPONSE_GRACE),
         "Transport.PATH_REQUEST_RG" => seconds(stack::RESPONSE_GRACE_ROAMING),
         "Transport.PATH_REQUEST_MI" => seconds(stack::REQUEST_INTERVAL_MIN),
+        "Transport.mgmt_announce_interval" => seconds(management::ANNOUNCE_INTERVAL),
+        "Transport.blackhole_check_interval" => seconds(management::BLACKHOLE_SWEEP_INTERVAL),
         "Transport.LINK_TIMEOUT" => seconds(stack::RELAY_LIFETIME),
         "Transport.REVERSE_TIMEOUT" => seconds(stack::REVERSE_LIFETIME),
         "Transport.MAX_RECEIPTS" => json!(hub.receipts),
