@@ -59,15 +59,15 @@ impl Counters {
         });
     }
 
-    pub(crate) fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, frames: usize, bytes: usize) {
         self.each(|counters| {
-            add(&counters.tx_frames, 1);
+            add(&counters.tx_frames, widen(frames));
             add(&counters.tx_bytes, widen(bytes));
         });
     }
 
-    pub(crate) fn dropped(&self, frames: u64) {
-        self.each(|counters| add(&counters.dropped, frames));
+    pub(crate) fn dropped(&self, frames: usize) {
+        self.each(|counters| add(&counters.dropped, widen(frames)));
     }
 
     pub(crate) fn refused(&self) {
@@ -99,7 +99,7 @@ mod tests {
         let parent = Arc::new(Counters::default());
         let child = Counters::child_of(Arc::clone(&parent));
         child.received(2, 50, 1);
-        child.sent(30);
+        child.sent(1, 30);
         parent.refused();
         let expected = Traffic { rx_frames: 2, rx_bytes: 50, tx_frames: 1, tx_bytes: 30, dropped: 1, refused: 0 };
         assert_eq!(child.traffic(), expected);

@@ -1,10 +1,10 @@
 //! The channels between a driver and the core. All are bounded: a core that falls behind makes stream drivers wait, a
 //! driver that falls behind leaves frames in the core, where they keep their order of urgency.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,12 +12,13 @@ use wend_packet::stack::{InterfaceId, InterfaceProfile, Transmit};
 
 use crate::counters::{Counters, Traffic};
 use crate::error::DriverError;
+use crate::frames::Frames;
+use crate::outbound::{self, Outbound, Waiting};
 use crate::status::{State, Status};
 
-/// Events of all interfaces that wait for the core. docs/architecture.md, section 11.
+/// Events of all interfaces that wait for the core, at most two batches of frames of each. docs/architecture.md,
+/// section 11.
 const EVENTS: usize = 256;
-/// Frames that wait in one driver. Few, because here they can no longer be reordered or expire.
-const OUTBOUND: usize = 4;
 
 /// What drivers tell the core. Events of one interface arrive in order.
 #[derive(Debug)]
@@ -29,12 +30,12 @@ pub enum PortEvent {
         /// What it is like.
         profile: InterfaceProfile,
     },
-    /// One deframed packet.
-    Frame {
+    /// Deframed packets. The driver has two batches: until one is dropped and the other handed over, it reads nothing.
+    Frames {
         /// Which interface.
         id: InterfaceId,
-        /// The packet.
-        bytes: Bytes,
+        /// The packets.
+        frames: Frames,
     },
     /// The medium is gone. Children are gone for good; a configured interface may come up again.
     Down {
@@ -108,9 +109,10 @@ impl Ports {
         let id = InterfaceId(id);
         let name: Arc<str> = name.into();
         let counters = Arc::new(counters);
-        let (outbound, frames) = mpsc::channel(OUTBOUND);
+        let (outbound, frames) = outbound::pair();
+        let (home, free) = Frames::pool();
         let (status, status_seen) = watch::channel(Status::connecting());
-        let to_core = ToCore { id, events: self.events.clone(), counters: Arc::clone(&counters) };
+        let to_core = ToCore { id, events: self.events.clone(), counters: Arc::clone(&counters), home, free };
         let from_core = FromCore { frames, stop, events: self.events.clone() };
         let monitor = Monitor { status: status_seen, counters };
         let port = Port { ports: self.clone(), name: Arc::clone(&name), to_core, from_core, status, is_up: false };
@@ -125,8 +127,8 @@ pub struct InterfaceHandle {
     pub id: InterfaceId,
     /// Its configured name; for an accepted peer the server's name and the peer's address.
     pub name: Arc<str>,
-    /// Where frames for the medium go; four fit.
-    pub outbound: mpsc::Sender<Transmit>,
+    /// Where frames for the medium go.
+    pub outbound: Outbound,
     /// Its state and counters.
     pub monitor: Monitor,
 }
@@ -193,27 +195,43 @@ pub struct ToCore {
     id: InterfaceId,
     events: mpsc::Sender<PortEvent>,
     counters: Arc<Counters>,
+    /// Where batches go when the core is done with them.
+    home: mpsc::Sender<Frames>,
+    free: mpsc::Receiver<Frames>,
 }
 
 /// The half of a port that has frames for the medium.
 #[derive(Debug)]
 pub struct FromCore {
-    frames: mpsc::Receiver<Transmit>,
+    frames: Waiting,
     stop: CancellationToken,
     events: mpsc::Sender<PortEvent>,
 }
 
 impl ToCore {
-    /// Hands over one frame, and waits while the core is behind.
+    /// An empty batch to fill; waits while the core is behind and has them all.
     ///
     /// # Errors
     ///
     /// When the core is gone: the driver should end.
-    pub async fn deliver(&self, frame: Bytes) -> Result<(), Closed> {
-        self.tell(PortEvent::Frame { id: self.id, bytes: frame }).await
+    pub(crate) async fn batch(&mut self) -> Result<Frames, Closed> {
+        tokio::select! {
+            biased;
+            Some(frames) = self.free.recv() => Ok(frames.bound_for(self.home.clone())),
+            () = self.events.closed() => Err(Closed),
+        }
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    /// Hands over what arrived.
+    ///
+    /// # Errors
+    ///
+    /// When the core is gone: the driver should end.
+    pub(crate) async fn deliver(&self, frames: Frames) -> Result<(), Closed> {
+        self.tell(PortEvent::Frames { id: self.id, frames }).await
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
@@ -223,14 +241,22 @@ impl ToCore {
 }
 
 impl FromCore {
-    /// The next frame to send. `None`: stop. Cancel-safe: no frame is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Transmit> {
+    /// Waits for frames to send and puts at most `limit` of them at the end of `into`; says how many. Zero: stop.
+    /// Cancel-safe: no frame is lost when the future is dropped.
+    pub(crate) async fn take(&mut self, limit: usize, into: &mut VecDeque<Transmit>) -> usize {
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => None,
-            () = self.events.closed() => None,
-            frame = self.frames.recv() => frame,
+            () = self.stop.cancelled() => 0,
+            () = self.events.closed() => 0,
+            taken = self.frames.take(limit, into) => taken,
         }
+    }
+
+    /// The next frame to send. `None`: stop. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Transmit> {
+        let mut one = VecDeque::new();
+        self.take(1, &mut one).await;
+        one.pop_front()
     }
 }
 
@@ -256,12 +282,10 @@ impl Port {
     /// When the core is gone: the driver should end.
     pub async fn up(&mut self, profile: InterfaceProfile) -> Result<(), Closed> {
         if !self.is_up {
-            let mut stale = 0;
-            while self.from_core.frames.try_recv().is_ok() {
-                stale += 1;
-            }
+            let (stale, _) = self.from_core.frames.try_take(usize::MAX, &mut VecDeque::new());
             self.to_core.counters.dropped(stale);
         }
+        self.from_core.frames.set_bitrate(profile.bitrate_bps);
         self.is_up = true;
         self.to_core.tell(PortEvent::Up { id: self.id(), profile }).await?;
         self.status.send_modify(|status| status.enter(State::Up));
@@ -278,8 +302,10 @@ impl Port {
     /// # Errors
     ///
     /// When the core is gone: the driver should end.
-    pub async fn deliver(&self, frame: Bytes) -> Result<(), Closed> {
-        self.to_core.deliver(frame).await
+    pub async fn deliver(&mut self, frame: &[u8]) -> Result<(), Closed> {
+        let mut frames = self.to_core.batch().await?;
+        frames.push(frame);
+        self.to_core.deliver(frames).await
     }
 
     /// The next frame to send. `None`: stop. Cancel-safe.
@@ -288,8 +314,8 @@ impl Port {
     }
 
     /// Both directions at once, so that neither waits for the other.
-    pub fn split(&mut self) -> (&ToCore, &mut FromCore) {
-        (&self.to_core, &mut self.from_core)
+    pub fn split(&mut self) -> (&mut ToCore, &mut FromCore) {
+        (&mut self.to_core, &mut self.from_core)
     }
 
     /// An interface of its own for a peer of this one. The core learns of it by [`introduce`](Self::introduce).
@@ -357,6 +383,8 @@ impl Port {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::profile::ProfileOptions;
 
@@ -424,7 +452,7 @@ mod tests {
         let (ports, events) = Ports::new();
         let (mut port, _handle) = ports.port("line").unwrap();
         drop(events);
-        assert_eq!(port.deliver(Bytes::new()).await, Err(Closed));
+        assert_eq!(port.deliver(&[]).await, Err(Closed));
         assert_eq!(port.up(ProfileOptions::default().tcp()).await, Err(Closed));
         port.stopped().await;
     }

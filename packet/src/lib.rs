@@ -24,6 +24,7 @@ pub mod destination;
 pub mod hash;
 pub mod identity;
 pub mod job;
+mod keyed;
 pub mod link;
 pub mod management;
 pub mod msgpack;

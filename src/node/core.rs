@@ -3,6 +3,7 @@
 
 mod answering;
 mod managing;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_commands::announce_data::{AnnounceData, CatalogSummary};
 use wend_commands::envelope;
-use wend_interfaces::{InterfaceHandle, PortEvent};
+use wend_interfaces::{Fill, InterfaceHandle, PortEvent};
 use wend_packet::announce::AnnounceRef;
 use wend_packet::identity::Identity;
 use wend_packet::job::JobResult;
@@ -34,9 +35,10 @@ use super::neighbours::Neighbour;
 use super::peers::{Peer, Peers};
 use super::seekers::Seekers;
 use super::server::{Incoming, Server, Verdict};
+use turns::{Inbox, Turns};
 
-/// Frames taken in at one wake-up before everything else gets its turn.
-const FRAMES_PER_TURN: usize = 64;
+/// Events of drivers taken in at one wake-up.
+const EVENTS_PER_TURN: usize = 64;
 /// Jobs that run at once, beside the core.
 const WORKERS: usize = 2;
 /// How long links are given to say goodbye when the node stops.
@@ -59,6 +61,7 @@ struct Attached {
     profile: Option<InterfaceProfile>,
     /// Whether a task waits for the driver to have room.
     full: bool,
+    inbox: Inbox,
 }
 
 /// What the node says of itself in announces, beside its catalog.
@@ -98,6 +101,7 @@ pub(super) struct Core {
     timers: Timers<Alarm>,
     jobs: JoinSet<JobResult>,
     room: JoinSet<InterfaceId>,
+    turns: Turns,
 }
 
 impl Core {
@@ -113,6 +117,7 @@ impl Core {
             timers: Timers::default(),
             jobs: JoinSet::new(),
             room: JoinSet::new(),
+            turns: Turns::default(),
         };
         for handle in interfaces {
             core.attach(handle, None);
@@ -131,27 +136,25 @@ impl Core {
         mut calls: mpsc::Receiver<CoreCall>,
         cancel: CancellationToken,
     ) {
-        let mut events = Vec::with_capacity(FRAMES_PER_TURN);
+        let mut events = Vec::with_capacity(EVENTS_PER_TURN);
         loop {
             let wake = self.next_wake();
             let catalog = &mut self.parts.portrait.catalog;
             tokio::select! {
                 () = cancel.cancelled() => break,
                 // Without any interface nobody sends here, and an ended channel would be ready all the time.
-                _ = ports.recv_many(&mut events, FRAMES_PER_TURN), if !(ports.is_closed() && ports.is_empty()) => {}
-                Some(done) = self.jobs.join_next() => match done {
-                    Ok(result) => self.input(Input::JobDone(result)),
-                    Err(error) => tracing::error!(%error, "a job of the packet layer failed"),
-                },
+                _ = ports.recv_many(&mut events, EVENTS_PER_TURN), if !(ports.is_closed() && ports.is_empty()) => {}
+                Some(done) = self.jobs.join_next() => self.job_done(done),
                 Some(call) = calls.recv() => self.call(call),
                 Some(Ok(id)) = self.room.join_next() => self.has_room(id),
                 () = self.parts.keeper.done() => {}
                 Ok(()) = catalog.changed() => self.catalog_changed(),
                 () = sleep_until(wake) => self.timeout(),
+                // Drivers and callers come in between two turns.
+                () = tokio::task::yield_now(), if self.turns.is_waiting() => {}
             }
-            for event in events.drain(..) {
-                self.port_event(event);
-            }
+            events.drain(..).for_each(|event| self.arrived(event));
+            self.turn();
             self.drain();
         }
         self.goodbye(&mut ports).await;
@@ -234,30 +237,30 @@ impl Core {
         }
     }
 
-    /// Room in the driver first, then the most urgent frame.
+    fn job_done(&mut self, done: Result<JobResult, tokio::task::JoinError>) {
+        match done {
+            Ok(result) => self.input(Input::JobDone(result)),
+            Err(error) => tracing::error!(%error, "a job of the packet layer failed"),
+        }
+        self.turns.resume();
+    }
+
+    /// As many of the most urgent frames as the driver has room for.
     fn fill(&mut self, id: InterfaceId) {
         let now = self.now();
         let Some(attached) = self.interfaces.get_mut(&id) else { return };
         if attached.full {
             return;
         }
-        loop {
-            match attached.handle.outbound.try_reserve() {
-                Ok(slot) => match self.parts.stack.poll_transmit(now, id) {
-                    Some(transmit) => slot.send(transmit),
-                    None => return,
-                },
-                Err(mpsc::error::TrySendError::Full(())) => break,
-                // The driver has ended; its interface is about to be reported as down.
-                Err(mpsc::error::TrySendError::Closed(())) => return,
-            }
+        let stack = &mut self.parts.stack;
+        attached.full = attached.handle.outbound.fill(|| stack.poll_transmit(now, id)) == Fill::Full;
+        if attached.full {
+            let room = attached.handle.outbound.room();
+            self.room.spawn(async move {
+                room.await;
+                id
+            });
         }
-        attached.full = true;
-        let outbound = attached.handle.outbound.clone();
-        self.room.spawn(async move {
-            drop(outbound.reserve().await);
-            id
-        });
     }
 
     fn has_room(&mut self, id: InterfaceId) {
@@ -268,12 +271,13 @@ impl Core {
     }
 
     fn attach(&mut self, handle: InterfaceHandle, parent: Option<InterfaceId>) {
-        self.interfaces.insert(handle.id, Attached { handle, parent, profile: None, full: false });
+        self.interfaces
+            .insert(handle.id, Attached { handle, parent, profile: None, full: false, inbox: Inbox::default() });
     }
 
     fn port_event(&mut self, event: PortEvent) {
         match event {
-            PortEvent::Frame { id, bytes } => self.input(Input::Frame { on: id, bytes: &bytes }),
+            PortEvent::Frames { id, frames } => self.take_frames(id, &frames, 0..frames.len()),
             PortEvent::Child { parent, handle } => self.attach(handle, Some(parent)),
             PortEvent::Up { id, profile } => {
                 if let Some(attached) = self.interfaces.get_mut(&id) {
@@ -429,13 +433,13 @@ impl Core {
             tokio::select! {
                 () = &mut patience => break,
                 Some(Ok(id)) = self.room.join_next() => self.has_room(id),
-                Some(event) = ports.recv() => self.port_event(event),
+                Some(event) = ports.recv() => self.arrived(event),
             }
+            self.turn();
             self.drain();
         }
         // What drivers have not taken by now is taken within the same patience, then everything ends.
-        let taken =
-            |attached: &Attached| attached.handle.outbound.capacity() == attached.handle.outbound.max_capacity();
+        let taken = |attached: &Attached| attached.handle.outbound.is_taken();
         while !self.interfaces.values().filter(|attached| attached.profile.is_some()).all(taken) {
             tokio::select! {
                 () = &mut patience => break,

@@ -4,6 +4,7 @@
 //! accepts everything a correct sender can produce and, on damaged input, loses no more than the damaged frame.
 
 use bytes::{BufMut, BytesMut};
+use memchr::{memchr, memchr2};
 
 /// Begins and ends a frame.
 const FLAG: u8 = 0x7e;
@@ -45,10 +46,10 @@ impl Limits {
 ///
 /// Both flags are always there, because there are receivers that need a pair for every frame.
 pub fn encode(frame: &[u8], out: &mut BytesMut) {
-    out.reserve(frame.len().saturating_add(2));
+    out.reserve(frame.len().saturating_mul(2).saturating_add(2));
     out.put_u8(FLAG);
     let mut rest = frame;
-    while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
+    while let Some(at) = memchr2(FLAG, ESC, rest) {
         let (plain, tail) = rest.split_at(at);
         out.put_slice(plain);
         let Some((special, tail)) = tail.split_first() else { break };
@@ -57,10 +58,6 @@ pub fn encode(frame: &[u8], out: &mut BytesMut) {
     }
     out.put_slice(rest);
     out.put_u8(FLAG);
-}
-
-fn is_special(byte: u8) -> bool {
-    byte == FLAG || byte == ESC
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,20 +133,21 @@ impl Hdlc {
     }
 
     fn hunt<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut parts = bytes.splitn(2, |byte| *byte == FLAG);
-        parts.next();
-        match parts.next() {
-            Some(after) => {
-                self.state = State::InFrame;
-                after
-            }
-            None => &[],
-        }
+        let Some(flag) = memchr(FLAG, bytes) else { return &[] };
+        self.state = State::InFrame;
+        bytes.get(flag.saturating_add(1)..).unwrap_or_default()
     }
 
     fn take_plain<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> &'a [u8] {
-        let plain_len = bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len());
+        let plain_len = memchr2(FLAG, ESC, bytes).unwrap_or(bytes.len());
         let (plain, rest) = bytes.split_at(plain_len);
+        if let (true, Some((&FLAG, after))) =
+            (self.frame.is_empty() && plain_len <= self.limits.max, rest.split_first())
+        {
+            // A whole frame without an escape needs no copy.
+            self.judge(plain.len()).then(|| sink(plain));
+            return after;
+        }
         if !self.append(plain) {
             return rest;
         }
@@ -199,12 +197,19 @@ impl Hdlc {
     }
 
     fn finish(&mut self, sink: &mut impl FnMut(&[u8])) {
-        if self.frame.len() >= self.limits.min.max(1) {
+        if self.judge(self.frame.len()) {
             sink(&self.frame);
-        } else if !self.frame.is_empty() {
-            self.dropped = self.dropped.saturating_add(1);
         }
         self.frame.clear();
+    }
+
+    /// Whether a frame of this length, not too long, goes to the sink; counts it if it is dropped.
+    fn judge(&mut self, len: usize) -> bool {
+        let goes = len >= self.limits.min.max(1);
+        if !goes && len > 0 {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        goes
     }
 }
 

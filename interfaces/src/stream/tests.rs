@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use tokio::io::{DuplexStream, duplex, split};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -5,6 +6,7 @@ use tokio::time::sleep;
 use wend_packet::stack::Transmit;
 
 use super::*;
+use crate::outbound::Fill;
 use crate::port::{InterfaceHandle, PortEvent, Ports};
 
 const FRAME: [u8; 24] = [0x55; 24];
@@ -49,11 +51,18 @@ fn transmit(frame: &[u8]) -> Transmit {
     Transmit { frame: Bytes::copy_from_slice(frame) }
 }
 
-async fn next_frame(events: &mut mpsc::Receiver<PortEvent>) -> Bytes {
+async fn next_frames(events: &mut mpsc::Receiver<PortEvent>) -> Vec<Vec<u8>> {
     match events.recv().await {
-        Some(PortEvent::Frame { bytes, .. }) => bytes,
-        other => panic!("expected a frame, not {other:?}"),
+        Some(PortEvent::Frames { frames, .. }) => frames.iter().map(<[u8]>::to_vec).collect(),
+        other => panic!("expected frames, not {other:?}"),
     }
+}
+
+/// The next frame, which comes alone.
+async fn next_frame(events: &mut mpsc::Receiver<PortEvent>) -> Vec<u8> {
+    let mut frames = next_frames(events).await;
+    assert_eq!(frames.len(), 1);
+    frames.remove(0)
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,19 +137,46 @@ async fn a_peer_that_does_not_read_is_still_heard() {
 
 #[tokio::test(start_paused = true)]
 async fn a_core_that_is_behind_stops_the_reading_but_not_the_writing() {
+    const FRAMES: usize = 20_000;
     let mut rig = rig(tcp(), 65_536);
-    for _ in 0..400 {
-        rig.far.write_all(&encoded(&FRAME)).await.unwrap();
-    }
+    let (mut far_reads, mut far_writes) = split(rig.far);
+    let writing = tokio::spawn(async move {
+        for _ in 0..FRAMES {
+            far_writes.write_all(&encoded(&FRAME)).await.unwrap();
+        }
+    });
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(rig.events.len(), 256, "the channel to the core is full");
+    assert_eq!(rig.events.len(), 2, "both batches of this interface wait for the core");
+    assert!(!writing.is_finished(), "what is not read stays with the sender");
     rig.handle.outbound.send(transmit(&FRAME)).await.unwrap();
     let mut got = [0; 26];
-    rig.far.read_exact(&mut got).await.unwrap();
-    for _ in 0..400 {
-        next_frame(&mut rig.events).await;
+    far_reads.read_exact(&mut got).await.unwrap();
+    let mut received = 0;
+    while received < FRAMES {
+        let frames = next_frames(&mut rig.events).await;
+        assert!(frames.iter().all(|frame| frame == &FRAME));
+        received += frames.len();
     }
-    assert_eq!(rig.handle.monitor.traffic().rx_frames, 400, "none is lost");
+    assert_eq!(rig.handle.monitor.traffic().rx_frames, FRAMES as u64, "none is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_frames_leave_in_their_order() {
+    let mut rig = rig(tcp(), 65_536);
+    let frames: Vec<_> = (0..100_u8).map(|at| vec![at; 30]).collect();
+    let mut waiting = frames.iter();
+    let filled = rig.handle.outbound.fill(|| waiting.next().map(|frame| transmit(frame)));
+    assert_eq!(filled, Fill::Full, "the bitrate is not known yet: four frames fit");
+    for frame in waiting {
+        rig.handle.outbound.send(transmit(frame)).await.unwrap();
+    }
+    let mut expected = BytesMut::new();
+    frames.iter().for_each(|frame| hdlc::encode(frame, &mut expected));
+    let mut got = vec![0; expected.len()];
+    rig.far.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, expected);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(rig.handle.monitor.traffic().tx_frames, 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +222,7 @@ async fn random_bytes_do_not_end_a_connection() {
     rig.far.write_all(&noise).await.unwrap();
     rig.far.write_all(&encoded(b"still here after all of that")).await.unwrap();
     loop {
-        if next_frame(&mut rig.events).await == b"still here after all of that".as_slice() {
+        if next_frames(&mut rig.events).await.iter().any(|frame| frame == b"still here after all of that") {
             break;
         }
     }

@@ -1,6 +1,7 @@
 //! A driver under supervision, and the events of its port.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ pub struct Node {
     pub events: mpsc::Receiver<PortEvent>,
     pub cancel: CancellationToken,
     pub running: JoinHandle<()>,
+    arrived: VecDeque<Vec<u8>>,
 }
 
 pub fn start(name: &str, driver: impl Driver + 'static) -> Node {
@@ -26,7 +28,7 @@ pub fn start(name: &str, driver: impl Driver + 'static) -> Node {
     let cancel = CancellationToken::new();
     let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200), 1);
     let running = tokio::spawn(supervise(Box::new(driver), port, backoff, cancel.clone()));
-    Node { handle, events, cancel, running }
+    Node { handle, events, cancel, running, arrived: VecDeque::new() }
 }
 
 impl Node {
@@ -52,10 +54,13 @@ impl Node {
         }
     }
 
-    pub async fn frame(&mut self) -> Bytes {
+    pub async fn frame(&mut self) -> Vec<u8> {
         loop {
-            if let PortEvent::Frame { bytes, .. } = self.event().await {
-                return bytes;
+            if let Some(frame) = self.arrived.pop_front() {
+                return frame;
+            }
+            if let PortEvent::Frames { frames, .. } = self.event().await {
+                self.arrived.extend(frames.iter().map(<[u8]>::to_vec));
             }
         }
     }

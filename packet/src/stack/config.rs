@@ -118,7 +118,7 @@ impl Capacities {
                 receipts: 1024,
                 admission: 256,
                 held: 256,
-                queue: 256,
+                queue: 1024,
                 queue_bytes: 1 << 21,
             },
             Footprint::Hub => Self {
@@ -141,7 +141,7 @@ impl Capacities {
                 receipts: 1024,
                 admission: 1024,
                 held: 256,
-                queue: 512,
+                queue: 2048,
                 queue_bytes: 1 << 23,
             },
         }

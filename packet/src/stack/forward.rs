@@ -9,7 +9,7 @@ use super::inbound::Arrived;
 use super::{DropReason, InterfaceId, Stack};
 use crate::hash::IdentityHash;
 use crate::time::{Instant, Now};
-use crate::wire::{PacketKind, PacketRef};
+use crate::wire::{Flags, PacketKind, PacketRef};
 
 /// How long the way back for a proof is kept.
 pub const REVERSE_LIFETIME: Duration = Duration::from_secs(480);
@@ -35,33 +35,43 @@ impl Stack {
         let Some(path) = self.route(packet.destination()) else {
             return self.drop_frame(arrived.on, DropReason::NoPath);
         };
-        let (to, hops, next_hop) = (path.on, path.hops, path.next_hop);
-        let frame = self.carried(packet, hops, next_hop, self.hops_onward(arrived, to));
+        let to = path.on;
+        let (flags, next_hop) = self.carried_header(packet, path.hops, path.next_hop);
         self.touch_path(now, arrived);
         while self.reverse.pop_oldest_if(|_, way| now.mono > way.at + REVERSE_LIFETIME).is_some() {}
         self.reverse.insert(arrived.truncated_hash(), Reverse { received: arrived.on, sent: to, at: now.mono });
         self.stats.forwarded += 1;
-        self.transmit(to, Class::Data, frame);
+        self.transmit_readdressed(to, Class::Data, arrived, flags, next_hop);
     }
 
-    /// The frame for the next node on a path of this many hops. One to a program on the same machine stays as it is, unless
-    /// it would tell that this node is the one that carries for it.
+    /// The frame for the next node on a path of this many hops.
     pub(super) fn carried(&self, packet: &PacketRef<'_>, hops: u8, next_hop: IdentityHash, hop_byte: u8) -> Bytes {
+        let (flags, transport_id) = self.carried_header(packet, hops, next_hop);
+        packet.readdressed(flags, hop_byte, transport_id)
+    }
+
+    /// Flags and transport id for the next node on a path of this many hops. A packet to a program on the same machine stays
+    /// as it is, unless it would tell that this node is the one that carries for it.
+    fn carried_header(
+        &self,
+        packet: &PacketRef<'_>,
+        hops: u8,
+        next_hop: IdentityHash,
+    ) -> (Flags, Option<IdentityHash>) {
         let local = hops == 0 && self.config.local_hops_delta == 0;
         match hops {
-            2.. => packet.readdressed(packet.flags(), hop_byte, Some(next_hop)),
-            _ if local => packet.readdressed(packet.flags(), hop_byte, packet.transport_id()),
-            _ => packet.readdressed(packet.flags().invariant(), hop_byte, None),
+            2.. => (packet.flags(), Some(next_hop)),
+            _ if local => (packet.flags(), packet.transport_id()),
+            _ => (packet.flags().invariant(), None),
         }
     }
 
     /// The path a packet goes along was used. docs/protocol/1-core.md, section 5.2, field 0.
     pub(super) fn touch_path(&mut self, now: Now, arrived: &Arrived<'_>) {
         let destination = arrived.packet.destination();
-        if let Some(path) = self.paths.get_mut(&destination) {
+        if let Some(path) = self.paths.use_mut(&destination) {
             path.used = now.mono;
         }
-        self.paths.refresh(&destination);
     }
 
     /// A proof of a packet: it goes back the way the packet came, or proves one of ours. Not checked in transit.
@@ -71,10 +81,8 @@ impl Stack {
         let carried = match way {
             Some(way) if way.sent == arrived.on => {
                 let packet = &arrived.packet;
-                let hops = self.hops_onward(arrived, way.received);
-                let frame = packet.readdressed(packet.flags(), hops, packet.transport_id());
                 self.stats.forwarded += 1;
-                self.transmit(way.received, Class::Data, frame);
+                self.transmit_readdressed(way.received, Class::Data, arrived, packet.flags(), packet.transport_id());
                 true
             }
             Some(_) | None => false,

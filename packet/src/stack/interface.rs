@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::announces::AnnounceQueue;
+use super::arena::Arena;
 use super::burst::{Burst, Ending, Frequency};
 use super::egress::{Egress, Room};
 use super::tunnels::TUNNEL_LIFETIME;
@@ -42,6 +43,8 @@ pub(super) struct Interface {
     pub(super) egress: Egress,
     /// Announces that wait for their share of the bitrate.
     pub(super) queue: AnnounceQueue,
+    /// Of the frames in `egress` that were carried here.
+    pub(super) arena: Arena,
     pub(super) announces: Burst,
     pub(super) path_requests: Burst,
     /// Path requests that left here.
@@ -60,6 +63,7 @@ impl Interface {
             profile,
             up_since: now,
             egress: Egress::new(room),
+            arena: Arena::default(),
             queue: AnnounceQueue::new(queued),
             announces: Burst::new(Ending::AtOnce, &limits),
             path_requests: Burst::new(Ending::AfterCooldown, &limits),

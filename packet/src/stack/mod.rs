@@ -4,6 +4,7 @@
 //! [`Stack::poll_transmit`] when a driver has room and work with [`Stack::poll_job`] when a processor has time.
 
 mod announces;
+mod arena;
 mod blackhole;
 mod burst;
 mod config;
@@ -71,6 +72,7 @@ pub use tunnels::{TUNNEL_LIFETIME, TunnelView};
 use announces::{Admission, Known, Rate, Rebroadcast};
 use egress::{Class, Queued};
 use forward::Reverse;
+use inbound::Arrived;
 use interface::Interface;
 use links::LinkSlot;
 use local::Local;
@@ -82,13 +84,14 @@ use seen::Seen;
 use tunnels::Tunnels;
 
 use crate::bounded::Bounded;
-use crate::hash::{DestinationHash, IdentityHash, LinkId};
-use crate::identity::PublicIdentity;
+use crate::hash::{DestinationHash, IdentityHash, LinkId, sha256_head};
+use crate::identity::{Identity, PublicIdentity};
 use crate::job::{Job, Outcome, Work};
 pub use crate::link::ProofStrategy;
 use crate::management::{Blackhole, BlackholeEntry};
 use crate::time::{Instant, Now, UnixTime};
 use crate::timers::Timers;
+use crate::wire::{Flags, layout};
 
 /// What has a deadline. At one instant they come in this order: a path response goes out before the rebroadcast that
 /// waited for it.
@@ -182,12 +185,19 @@ impl fmt::Debug for Stack {
     }
 }
 
+/// Where keys land in tables follows from the node's private key: it is as secret as that, and draws no randomness, so that
+/// what a node sends does not depend on how its tables are made.
+fn table_seed(identity: &Identity) -> u64 {
+    u64::from_le_bytes(sha256_head(&[b"places in tables", identity.to_private_bytes().as_ref()]))
+}
+
 impl Stack {
     /// A stack without interfaces. All its randomness comes from `rng`.
     pub fn new(mut config: StackConfig, rng: Box<dyn CryptoRng + Send>) -> Self {
         // The instance carries for others, not the programs behind it.
         config.transport_enabled &= !config.behind_shared_instance;
         let sizes = &config.capacities;
+        let seed = table_seed(&config.identity);
         Self {
             transport_id: config.identity.hash(),
             path_request_destination: path_request_destination(),
@@ -197,29 +207,29 @@ impl Stack {
             lingering: BTreeMap::new(),
             locals: BTreeMap::new(),
             blackhole: Blackhole::new(config.identity.hash(), sizes.blackhole),
-            known: Bounded::new(sizes.known),
-            paths: Bounded::new(sizes.paths),
-            packet_hashes: Seen::new(sizes.packet_hashes),
+            known: Bounded::keyed(sizes.known, seed),
+            paths: Bounded::keyed(sizes.paths, seed),
+            packet_hashes: Seen::keyed(sizes.packet_hashes, seed),
             admission: Admission::new(sizes.admission),
-            rebroadcasts: Bounded::new(sizes.rebroadcasts),
-            rates: Bounded::new(sizes.rates),
+            rebroadcasts: Bounded::keyed(sizes.rebroadcasts, seed),
+            rates: Bounded::keyed(sizes.rates, seed),
             responses: BTreeMap::new(),
-            reverse: Bounded::new(sizes.reverse),
-            relays: Relays::new(sizes.relays),
-            carried: Bounded::new(sizes.relays),
+            reverse: Bounded::keyed(sizes.reverse, seed),
+            carried: Bounded::keyed(sizes.relays, seed),
+            relays: Relays::keyed(sizes.relays, seed),
             links: BTreeMap::new(),
             link_jobs: VecDeque::new(),
             arriving: 0,
             links_first: false,
-            receipts: Bounded::new(sizes.receipts),
+            receipts: Bounded::keyed(sizes.receipts, seed),
             tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
             clients: BTreeSet::new(),
-            asked_of_clients: Bounded::new(sizes.path_requests),
+            asked_of_clients: Bounded::keyed(sizes.path_requests, seed),
             instance_was_lost: false,
-            tags: Seen::new(sizes.tags),
-            in_flight: Bounded::new(sizes.path_requests),
-            waiting: Bounded::new(sizes.path_requests),
-            requested: Bounded::new(sizes.path_requests),
+            tags: Seen::keyed(sizes.tags, seed),
+            in_flight: Bounded::keyed(sizes.path_requests, seed),
+            waiting: Bounded::keyed(sizes.path_requests, seed),
+            requested: Bounded::keyed(sizes.path_requests, seed),
             queued_requests: VecDeque::new(),
             last_emission: UnixTime::default(),
             timers: Timers::default(),
@@ -295,6 +305,12 @@ impl Stack {
             Work::VerifyAnnounce { key, frame }
         };
         Some(Job(work))
+    }
+
+    /// How many announces from this interface can be taken in before one of them is dropped for want of processors. Where a
+    /// medium can wait, let it wait while this is zero and jobs are running.
+    pub fn admits(&self, on: InterfaceId) -> usize {
+        self.admission.room(on)
     }
 
     /// When to hand in [`Input::Timeout`]; changes with every input and call.
@@ -397,6 +413,23 @@ impl Stack {
             stats.dropped_frames += 1;
             stats.access_violations += u64::from(reason.is_access_violation());
         }
+    }
+
+    /// Puts a packet that arrived into an interface's queue, with another header. Allocates nothing.
+    fn transmit_readdressed(
+        &mut self,
+        on: InterfaceId,
+        class: Class,
+        arrived: &Arrived<'_>,
+        flags: Flags,
+        transport_id: Option<IdentityHash>,
+    ) {
+        let hops = self.hops_onward(arrived, on);
+        let Some(interface) = self.interfaces.get_mut(&on) else { return };
+        let packet = &arrived.packet;
+        let len = layout::HEADER_2_LEN + packet.data().len();
+        let frame = interface.arena.frame(len, |out| packet.readdress_to(out, flags, hops, transport_id));
+        self.transmit(on, class, frame);
     }
 
     /// Puts a frame into an interface's queue. One that the medium cannot carry never gets there: it may have come from an

@@ -198,10 +198,9 @@ impl Stack {
 
     fn pass_on(&mut self, now: Now, link: LinkId, arrived: &Arrived<'_>, to: InterfaceId) {
         let packet = &arrived.packet;
-        let frame = packet.readdressed(packet.flags(), self.hops_onward(arrived, to), packet.transport_id());
         self.relays.used(&link, now.mono + RELAY_LIFETIME);
         self.stats.forwarded += 1;
-        self.transmit(to, Class::Link, frame);
+        self.transmit_readdressed(to, Class::Link, arrived, packet.flags(), packet.transport_id());
     }
 
     /// A relayed link was silent for too long, or never proved. The deadline moves only here, so that traffic costs nothing.

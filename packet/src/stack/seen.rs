@@ -1,29 +1,38 @@
 //! What was seen lately, in two generations. docs/protocol/1-core.md, section 3.6.
 
-use std::collections::BTreeSet;
+use core::hash::Hash;
+
+use hashbrown::HashTable;
+
+use crate::keyed::KeyHasher;
 
 /// A set that forgets by halves: when the current generation is over its limit it becomes the previous one, whose content
-/// is forgotten.
+/// is forgotten and whose memory is used again.
 #[derive(Debug)]
 pub(super) struct Seen<K> {
-    current: BTreeSet<K>,
-    previous: BTreeSet<K>,
+    current: HashTable<K>,
+    previous: HashTable<K>,
+    hasher: KeyHasher,
     limit: usize,
 }
 
-impl<K: Ord> Seen<K> {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { current: BTreeSet::new(), previous: BTreeSet::new(), limit }
+impl<K: Hash + Eq> Seen<K> {
+    pub(super) fn keyed(limit: usize, seed: u64) -> Self {
+        Self { current: HashTable::new(), previous: HashTable::new(), hasher: KeyHasher::new(seed), limit }
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
-        self.current.contains(key) || self.previous.contains(key)
+        let hash = self.hasher.hash(key);
+        [&self.current, &self.previous].iter().any(|table| table.find(hash, |this| this == key).is_some())
     }
 
     pub(super) fn insert(&mut self, key: K) {
-        self.current.insert(key);
+        let hasher = &self.hasher;
+        let hash = hasher.hash(&key);
+        self.current.entry(hash, |this| *this == key, |this| hasher.hash(this)).or_insert(key);
         if self.current.len() > self.limit {
-            self.previous = core::mem::take(&mut self.current);
+            core::mem::swap(&mut self.current, &mut self.previous);
+            self.current.clear();
         }
     }
 }
@@ -34,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_key_is_forgotten_after_two_generations() {
-        let mut seen = Seen::new(1);
+        let mut seen = Seen::keyed(1, 7);
         seen.insert(1);
         seen.insert(2);
         assert!(seen.contains(&1) && seen.contains(&2));

@@ -75,10 +75,9 @@ impl Stack {
         if hops <= 1 && !behind_instance {
             return self.transmit(on, class, packet.encode());
         }
-        if let Some(path) = self.paths.get_mut(&destination) {
+        if let Some(path) = self.paths.use_mut(&destination) {
             path.used = now.mono;
         }
-        self.paths.refresh(&destination);
         let relayed = Packet { flags: packet.flags.invariant(), transport_id: Some(next_hop), ..packet };
         self.transmit(on, class, relayed.encode());
     }

@@ -139,9 +139,14 @@ impl<'a> PacketRef<'a> {
     /// Encodes the same packet with another header: other flags, hop byte and transport id, everything after unchanged.
     pub fn readdressed(&self, flags: Flags, hops: u8, transport_id: Option<IdentityHash>) -> Bytes {
         let mut out = BytesMut::with_capacity(layout::HEADER_2_LEN + self.data.len());
-        put_header(&mut out, flags, hops, transport_id, self.destination, self.context);
-        out.put_slice(self.data);
+        self.readdress_to(&mut out, flags, hops, transport_id);
         out.freeze()
+    }
+
+    /// Appends what [`readdressed`](Self::readdressed) gives to `out`.
+    pub(crate) fn readdress_to(&self, out: &mut BytesMut, flags: Flags, hops: u8, transport_id: Option<IdentityHash>) {
+        put_header(out, flags, hops, transport_id, self.destination, self.context);
+        out.put_slice(self.data);
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_interfaces::serial::Serial;
-use wend_interfaces::{Driver, InterfaceHandle, PortEvent, ProfileOptions, tcp};
+use wend_interfaces::{Driver, Fill, InterfaceHandle, PortEvent, ProfileOptions, tcp};
 use wend_packet::msgpack::Writer;
 use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, Stack};
 use wend_packet::time::{Instant, Now, UnixTime};
@@ -94,7 +94,9 @@ impl Core {
 
     fn port_event(&mut self, event: PortEvent) {
         match event {
-            PortEvent::Frame { id, bytes } => self.input(Input::Frame { on: id, bytes: &bytes }),
+            PortEvent::Frames { id, frames } => {
+                frames.iter().for_each(|bytes| self.input(Input::Frame { on: id, bytes }));
+            }
             PortEvent::Child { handle, .. } => drop(self.interfaces.insert(handle.id, handle)),
             PortEvent::Up { id, profile } => {
                 // Tests announce more at once than a quiet network does, and would wait for what is held back.
@@ -158,21 +160,13 @@ impl Core {
     fn fill(&mut self, id: InterfaceId) {
         let now = self.now();
         let Some(interface) = self.interfaces.get(&id) else { return };
-        loop {
-            match interface.outbound.try_reserve() {
-                Ok(slot) => match self.stack.poll_transmit(now, id) {
-                    Some(transmit) => slot.send(transmit),
-                    None => return,
-                },
-                Err(mpsc::error::TrySendError::Full(())) => break,
-                Err(mpsc::error::TrySendError::Closed(())) => return,
-            }
+        if interface.outbound.fill(|| self.stack.poll_transmit(now, id)) == Fill::Full {
+            let room = interface.outbound.room();
+            self.room.spawn(async move {
+                room.await;
+                id
+            });
         }
-        let outbound = interface.outbound.clone();
-        self.room.spawn(async move {
-            drop(outbound.reserve().await);
-            id
-        });
     }
 }
 

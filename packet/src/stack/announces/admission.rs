@@ -70,8 +70,14 @@ impl Admission {
     }
 
     fn has_room(&self, on: InterfaceId) -> bool {
+        self.room(on) > 0
+    }
+
+    /// How many more announces from this interface can wait.
+    pub(in crate::stack) fn room(&self, on: InterfaceId) -> usize {
         let share = self.shares.get(&on).copied().unwrap_or_default();
-        self.waiting.len() < self.capacity && share < self.capacity.div_ceil(2)
+        let of_share = self.capacity.div_ceil(2).saturating_sub(share);
+        of_share.min(self.capacity.saturating_sub(self.waiting.len()))
     }
 
     fn forget_lost(&mut self, now: Instant) {

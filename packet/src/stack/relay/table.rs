@@ -14,8 +14,8 @@ pub(in crate::stack) struct Relays {
 }
 
 impl Relays {
-    pub(in crate::stack) fn new(capacity: usize) -> Self {
-        Self { asked: Bounded::new(capacity.div_ceil(4)), proved: Bounded::new(capacity) }
+    pub(in crate::stack) fn keyed(capacity: usize, seed: u64) -> Self {
+        Self { asked: Bounded::keyed(capacity.div_ceil(4), seed), proved: Bounded::keyed(capacity, seed) }
     }
 
     pub(in crate::stack) fn get(&self, link: &LinkId) -> Option<&Relay> {
@@ -57,10 +57,9 @@ impl Relays {
 
     /// A proved link was used.
     pub(super) fn used(&mut self, link: &LinkId, deadline: crate::time::Instant) {
-        if let Some(relay) = self.proved.get_mut(link) {
+        if let Some(relay) = self.proved.use_mut(link) {
             relay.deadline = deadline;
         }
-        self.proved.refresh(link);
     }
 
     pub(super) fn remove(&mut self, link: &LinkId) {

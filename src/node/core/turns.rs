@@ -1,0 +1,100 @@
+//! Interfaces take turns: what one has much of does not keep the others waiting.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+
+use wend_interfaces::{Frames, PortEvent};
+use wend_packet::stack::{Input, InterfaceId};
+
+use super::Core;
+
+/// Frames of one interface taken in before everything else gets its turn.
+const FRAMES_PER_TURN: usize = 64;
+
+/// What an interface brought and nobody has looked at yet, in its order: at most its two batches of frames, and its comings
+/// and goings.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    events: VecDeque<PortEvent>,
+    /// Frames of the first event that were taken in already.
+    done: usize,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Interfaces whose inbox holds something.
+    next: VecDeque<InterfaceId>,
+    /// Those among them with more announces than can be checked: they wait until a check is done.
+    paused: BTreeSet<InterfaceId>,
+}
+
+impl Turns {
+    /// Whether an interface has a turn to take.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.next.is_empty()
+    }
+
+    /// A check is done: there may be room for more announces.
+    pub(super) fn resume(&mut self) {
+        self.next.extend(std::mem::take(&mut self.paused));
+    }
+}
+
+impl Core {
+    /// Puts an event into the inbox of its interface.
+    pub(super) fn arrived(&mut self, event: PortEvent) {
+        let id = match &event {
+            PortEvent::Frames { id, .. } | PortEvent::Up { id, .. } | PortEvent::Down { id, .. } => *id,
+            PortEvent::Child { .. } => return self.port_event(event),
+        };
+        let Some(attached) = self.interfaces.get_mut(&id) else { return self.port_event(event) };
+        attached.inbox.events.push_back(event);
+        if attached.inbox.events.len() == 1 {
+            self.turns.next.push_back(id);
+        }
+    }
+
+    /// Takes in some of what the next interface brought.
+    pub(super) fn turn(&mut self) {
+        let Some(id) = self.turns.next.pop_front() else { return };
+        let mut left = FRAMES_PER_TURN;
+        while left > 0 {
+            let Some(attached) = self.interfaces.get_mut(&id) else { return };
+            let Some(event) = attached.inbox.events.pop_front() else { return };
+            let PortEvent::Frames { id, frames } = event else {
+                self.port_event(event);
+                continue;
+            };
+            let from = attached.inbox.done;
+            let room = match self.parts.stack.admits(id) {
+                // Nothing is being checked that would make room: what is too much is dropped.
+                0 if self.jobs.is_empty() => left,
+                room => left.min(room),
+            };
+            let to = frames.len().min(from.saturating_add(room));
+            left = left.saturating_sub(room);
+            self.take_frames(id, &frames, from..to);
+            let Some(attached) = self.interfaces.get_mut(&id) else { return };
+            attached.inbox.done = 0;
+            if to < frames.len() {
+                attached.inbox.done = to;
+                attached.inbox.events.push_front(PortEvent::Frames { id, frames });
+                if room == 0 {
+                    self.turns.paused.insert(id);
+                    return;
+                }
+            }
+        }
+        if self.interfaces.get(&id).is_some_and(|attached| !attached.inbox.events.is_empty()) {
+            self.turns.next.push_back(id);
+        }
+    }
+
+    pub(super) fn take_frames(&mut self, id: InterfaceId, frames: &Frames, which: Range<usize>) {
+        let now = self.now();
+        for bytes in which.filter_map(|at| frames.get(at)) {
+            self.parts.stack.handle_input(now, Input::Frame { on: id, bytes });
+        }
+    }
+}
