@@ -9,7 +9,7 @@ use serde::Deserialize;
 use wend_commands::describe::Description;
 use wend_commands::policy::{InvalidPolicy, Policy, Rule};
 use wend_packet::IdentityHash;
-use wend_packet::stack::Mode;
+use wend_packet::stack::{Footprint, Mode};
 
 pub use self::access::Secret;
 use crate::home::{Home, write_durably};
@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub name: Option<String>,
     /// Whether the node carries other nodes' packets.
     pub transport: bool,
+    /// How much memory it may use for what others make it remember.
+    pub footprint: Footprint,
 }
 
 /// `[[interface]]`
@@ -83,6 +85,10 @@ pub struct InterfaceConfig {
     pub mode: Mode,
     /// Bit/s, where the usual value for the type is wrong.
     pub bitrate: Option<u64>,
+    /// Whether bursts of announces for unknown destinations are held back.
+    pub ingress_control: Option<bool>,
+    /// Share of the bitrate that announces passed on may use, in percent.
+    pub announce_cap: Option<f64>,
     /// Name of the closed network on it. Name and passphrase together make the key; either alone does, too.
     pub network_name: Option<String>,
     /// Passphrase of the closed network on it.
@@ -352,6 +358,8 @@ impl InterfaceConfig {
             enabled: true,
             mode: Mode::Full,
             bitrate: None,
+            ingress_control: None,
+            announce_cap: None,
             network_name: None,
             passphrase: None,
             ifac_size: None,
@@ -359,6 +367,13 @@ impl InterfaceConfig {
     }
 
     fn check(&self) -> Result<(), Problem> {
+        if let Some(percent) = self.announce_cap.filter(|percent| !(0.0..=100.0).contains(percent)) {
+            return Err(Problem {
+                key: "announce_cap".to_owned(),
+                message: format!("`announce_cap` of interface {:?} is {percent}", self.name),
+                help: "give the percentage of the bitrate, 0 to 100; the usual one is 2".to_owned(),
+            });
+        }
         let (kind, needed) = match self.kind {
             InterfaceKind::TcpServer => ("tcp-server", "listen"),
             InterfaceKind::TcpClient => ("tcp-client", "connect"),
@@ -479,7 +494,7 @@ mod tests {
         let config = Config::parse(Path::new("config.toml"), TEMPLATE).expect("valid");
         assert_eq!(config.catalog, CatalogConfig::default());
         assert_eq!(config.management, ManagementConfig::default());
-        assert!(!config.node.transport);
+        assert_eq!(config.node, NodeConfig::default());
         assert_eq!(config.interfaces.len(), 1);
     }
 
@@ -495,6 +510,15 @@ mod tests {
         let found = error("[[interface]]\nname = \"home\"\ntype = \"tcp-client\"\n");
         assert_eq!(found.line, Some(2));
         assert!(found.message.contains("lacks the key `connect`"), "{}", found.message);
+    }
+
+    #[test]
+    fn a_share_of_more_than_everything_is_refused() {
+        let interface = "[[interface]]\nname = \"a\"\ntype = \"tcp-server\"\nlisten = \"[::1]:1\"\n";
+        let config = |percent: &str| format!("{interface}announce_cap = {percent}\ningress_control = false\n");
+        assert_eq!(error(&config("100.5")).line, Some(5));
+        let good = Config::parse(Path::new("config.toml"), &config("0.5")).expect("valid");
+        assert_eq!((good.interfaces[0].announce_cap, good.interfaces[0].ingress_control), (Some(0.5), Some(false)));
     }
 
     #[test]

@@ -228,8 +228,8 @@ mod tests {
         let mut taken = VecDeque::new();
         assert_eq!(waiting.take(1, &mut taken).await, 1);
         room.await.unwrap();
-        let mut once = frames(10);
-        assert_eq!(outbound.fill(|| once()), Fill::Full);
+        let once = frames(10);
+        assert_eq!(outbound.fill(once), Fill::Full);
         assert_eq!(waiting.take(2, &mut taken).await, 2);
         assert_eq!(taken.len(), 3);
         assert_eq!(outbound.0.lock().bytes, 20);

@@ -14,6 +14,10 @@ pub struct ProfileOptions {
     pub access_key: Option<AccessKey>,
     /// Bytes of its access codes, 1 to 64, where the usual length of the type is wrong. Both ends must agree.
     pub access_code_len: Option<usize>,
+    /// Whether bursts of announces for unknown destinations are held back, where the usual of the type is wrong.
+    pub ingress_control: Option<bool>,
+    /// Share of the bitrate that announces passed on may use, in millionths; 2 % when not set.
+    pub announce_cap_ppm: Option<u32>,
 }
 
 /// Slowest bitrate that may be configured. docs/protocol/3-interfaces.md, section 16.
@@ -52,16 +56,26 @@ impl ProfileOptions {
         self.access_code_len.map_or(usual, |len| len.clamp(1, ACCESS_CODE_MAX))
     }
 
+    /// What is the same for every type.
+    fn base(&self, bitrate_bps: u64) -> InterfaceProfile {
+        let usual = InterfaceProfile::new(bitrate_bps);
+        InterfaceProfile {
+            mode: self.mode.unwrap_or_default(),
+            access_key: self.access_key.clone(),
+            ingress_control: self.ingress_control.unwrap_or(usual.ingress_control),
+            announce_cap_ppm: self.announce_cap_ppm.unwrap_or(usual.announce_cap_ppm),
+            ..usual
+        }
+    }
+
     /// Of a TCP connection.
     pub(crate) fn tcp(&self) -> InterfaceProfile {
         let bitrate_bps = self.bitrate_or(TCP_BITRATE_BPS);
         InterfaceProfile {
-            mode: self.mode.unwrap_or_default(),
             hw_mtu: mtu_by_bitrate(bitrate_bps),
             negotiates_mtu: true,
             access_code_len: self.access_code_len_or(ACCESS_CODE_DEFAULT),
-            access_key: self.access_key.clone(),
-            ..InterfaceProfile::new(bitrate_bps)
+            ..self.base(bitrate_bps)
         }
     }
 
@@ -69,12 +83,10 @@ impl ProfileOptions {
     #[cfg(feature = "serial")]
     pub(crate) fn serial(&self, speed_bps: u32) -> InterfaceProfile {
         InterfaceProfile {
-            mode: self.mode.unwrap_or_default(),
             hw_mtu: Some(crate::framing::hdlc::SERIAL_MAX),
             access_code_len: self.access_code_len_or(SERIAL_ACCESS_CODE_LEN),
-            access_key: self.access_key.clone(),
-            ingress_control: false,
-            ..InterfaceProfile::new(self.bitrate_or(u64::from(speed_bps).max(1)))
+            ingress_control: self.ingress_control.unwrap_or(false),
+            ..self.base(self.bitrate_or(u64::from(speed_bps).max(1)))
         }
     }
 }

@@ -89,6 +89,8 @@ pub(super) struct Parts {
     pub neighbours: mpsc::Sender<Neighbour>,
     pub genome: GenomeHandle,
     pub handle: CoreHandle,
+    /// Where commands run: never on the thread of the core.
+    pub commands: tokio::runtime::Handle,
 }
 
 pub(super) struct Core {
@@ -357,7 +359,9 @@ impl Core {
         match self.parts.server.judge(now, &self.peers, &incoming) {
             Verdict::Silence => {}
             Verdict::Answer(reply) => self.answer(now, incoming.link, incoming.request, &reply),
-            Verdict::Run(caller, call) => self.parts.server.run(self.parts.handle.clone(), caller, call),
+            Verdict::Run(caller, call) => {
+                self.parts.server.run(&self.parts.commands, self.parts.handle.clone(), caller, call);
+            }
         }
     }
 

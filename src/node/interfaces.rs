@@ -25,10 +25,10 @@ pub struct InterfaceError {
 /// # Errors
 /// The first interface that cannot be started.
 pub(super) async fn start(
-    config: &[InterfaceConfig],
-    ports: &Ports,
-    tasks: &TaskTracker,
-    cancel: &CancellationToken,
+    config: Vec<InterfaceConfig>,
+    ports: Ports,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
 ) -> Result<Vec<(InterfaceHandle, InterfaceKind)>, InterfaceError> {
     let mut handles = Vec::new();
     for interface in config.iter().filter(|interface| interface.enabled) {
@@ -48,6 +48,9 @@ async fn driver(config: &InterfaceConfig) -> Result<(Box<dyn Driver>, Backoff), 
         bitrate_bps: config.bitrate,
         access_key: config.access_key(),
         access_code_len: config.access_code_len(),
+        ingress_control: config.ingress_control,
+        // Checked to be a percentage when the config was read.
+        announce_cap_ppm: config.announce_cap.map(|percent| (percent * 10_000.0).round() as u32),
     };
     Ok(match config.kind {
         InterfaceKind::TcpServer => {

@@ -10,6 +10,7 @@ mod genome;
 mod handlers;
 mod interfaces;
 mod keeper;
+mod lane;
 mod links;
 mod mesh;
 mod neighbours;
@@ -31,7 +32,7 @@ use wend_commands::{CatalogRoot, Duplicate, builtin, envelope};
 use wend_interfaces::Ports;
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
-use wend_packet::stack::{Destination, ProofStrategy, Snapshot, Stack, StackConfig};
+use wend_packet::stack::{Capacities, Destination, ProofStrategy, Snapshot, Stack, StackConfig};
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
 
@@ -44,6 +45,7 @@ use self::clock::Clock;
 use self::core::{Core, Management, Parts, SelfPortrait};
 use self::interfaces::InterfaceError;
 use self::keeper::Keeper;
+use self::lane::Lane;
 use self::mesh::Mesh;
 use self::server::Server;
 use self::store::{Store, StoreError};
@@ -93,6 +95,9 @@ pub enum StartError {
     /// Two handlers for one command, a mistake in this program.
     #[error(transparent)]
     Registry(#[from] Duplicate),
+    /// The thread for packets.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// The control socket.
     #[error("cannot make the control socket {}: {source}", path.display())]
     Control {
@@ -135,6 +140,7 @@ pub struct Node {
     core: JoinHandle<()>,
     tasks: TaskTracker,
     lock: HomeLock,
+    _lane: Lane,
 }
 
 impl Node {
@@ -156,8 +162,10 @@ impl Node {
 
         let (cancel, drivers, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (ports, port_events) = Ports::new();
-        let started = interfaces::start(&config.interfaces, &ports, &tasks, &drivers).await?;
-        drop(ports);
+        let lane = Lane::start().map_err(StartError::Thread)?;
+        let started =
+            lane.handle().spawn(interfaces::start(config.interfaces.clone(), ports, tasks.clone(), drivers.clone()));
+        let started = started.await.map_err(|error| StartError::Thread(error.into()))??;
 
         let (summary, catalog) = watch::channel(CatalogSummary { count: 0, root: CatalogRoot::new([0; 8]) });
         let keeper = Keeper::new(store.clone());
@@ -205,6 +213,7 @@ impl Node {
         };
         let mut stack_config = StackConfig::new(transport_identity.clone());
         stack_config.transport_enabled = config.node.transport;
+        stack_config.capacities = Capacities::of(config.node.footprint);
         let transport_id = transport_identity.hash();
         let capacities = stack_config.capacities.clone();
         let mut stack = Stack::new(stack_config, Box::new(randomness()));
@@ -241,10 +250,11 @@ impl Node {
             neighbours,
             genome: genome.clone(),
             handle: handle.clone(),
+            commands: tokio::runtime::Handle::current(),
         };
         let handles = started.into_iter().map(|(handle, _)| handle).collect();
         let core = Core::new(parts, handles, &stored.paths);
-        let core = tasks.spawn(core.run(port_events, core_calls, cancel.clone()));
+        let core = tasks.spawn_on(core.run(port_events, core_calls, cancel.clone()), lane.handle());
         if config.catalog.sync {
             tasks.spawn(neighbours::keep_in_agreement(offered, mesh, genome, cancel.clone()));
         }
@@ -259,7 +269,7 @@ impl Node {
         tasks.spawn(blackhole::keep(blackhole, blackhole_inbox, cancel.clone()));
         tasks.spawn(control::serve(control, registry, cancel.clone()));
         tasks.close();
-        Ok(Self { name, identity: identity.hash(), destination, cancel, drivers, core, tasks, lock })
+        Ok(Self { name, identity: identity.hash(), destination, cancel, drivers, core, tasks, lock, _lane: lane })
     }
 
     /// The name it announces.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use wend_commands::envelope::InvalidCall;
 use wend_commands::replies::{Bounds, Seen};
 use wend_commands::{Call, Caller, Code, Decision, Failure, Level, MessageId, Policy, Registry, Replies, Reply};
@@ -159,12 +160,12 @@ impl Server {
         self.running.remove(&(identity, id))
     }
 
-    /// Runs a call in a task of its own, under its deadline, and sends the reply through the core.
-    pub(super) fn run(&self, core: CoreHandle, caller: Caller, call: Call) {
+    /// Runs a call in a task of its own on the runtime `on`, under its deadline, and sends the reply through the core.
+    pub(super) fn run(&self, on: &Handle, core: CoreHandle, caller: Caller, call: Call) {
         let Caller::Remote { identity, .. } = caller else { return };
         let (id, patience) = (call.id, patience(&call));
         let running = self.registry.dispatch(caller, call);
-        tokio::spawn(async move {
+        on.spawn(async move {
             // A command that panics must not leave its caller counted as busy for ever.
             let running = tokio::spawn(running);
             let abort = running.abort_handle();

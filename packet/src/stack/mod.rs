@@ -86,7 +86,7 @@ use tunnels::Tunnels;
 use crate::bounded::Bounded;
 use crate::hash::{DestinationHash, IdentityHash, LinkId, sha256_head};
 use crate::identity::{Identity, PublicIdentity};
-use crate::job::{Job, Outcome, Work};
+use crate::job::{ANNOUNCES_PER_JOB, Job, Outcome, Work};
 pub use crate::link::ProofStrategy;
 use crate::management::{Blackhole, BlackholeEntry};
 use crate::time::{Instant, Now, UnixTime};
@@ -257,7 +257,9 @@ impl Stack {
             Input::InterfaceUp { id, profile } => self.interface_up(now, id, profile),
             Input::InterfaceDown { id } => self.interface_down(now, id),
             Input::JobDone(result) => match result.0 {
-                Outcome::Announce { key, verdict } => self.announce_checked(now, key, verdict),
+                Outcome::Announces(verdicts) => {
+                    verdicts.into_iter().for_each(|(key, verdict)| self.announce_checked(now, key, verdict));
+                }
                 Outcome::Link { link, result } => self.link_job_done(now, link, result),
             },
             Input::Timeout => self.handle_timeout(now),
@@ -301,8 +303,11 @@ impl Stack {
             let (link, job) = self.next_link_job()?;
             Work::Link { link, job }
         } else {
-            let (key, frame) = self.admission.next()?;
-            Work::VerifyAnnounce { key, frame }
+            let announces = self.admission.next(ANNOUNCES_PER_JOB);
+            if announces.is_empty() {
+                return None;
+            }
+            Work::VerifyAnnounces(announces)
         };
         Some(Job(work))
     }

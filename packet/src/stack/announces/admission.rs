@@ -35,14 +35,23 @@ impl Candidate {
 #[derive(Debug)]
 pub(in crate::stack) struct Admission {
     waiting: BTreeMap<AnnounceKey, Candidate>,
-    queue: VecDeque<AnnounceKey>,
+    /// What is to be checked, by the interface it came from first.
+    queues: BTreeMap<InterfaceId, VecDeque<AnnounceKey>>,
+    /// Interfaces that have a queue, in turn.
+    turns: VecDeque<InterfaceId>,
     shares: BTreeMap<InterfaceId, usize>,
     capacity: usize,
 }
 
 impl Admission {
     pub(in crate::stack) fn new(capacity: usize) -> Self {
-        Self { waiting: BTreeMap::new(), queue: VecDeque::new(), shares: BTreeMap::new(), capacity }
+        Self {
+            waiting: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            turns: VecDeque::new(),
+            shares: BTreeMap::new(),
+            capacity,
+        }
     }
 
     /// Lets an announce in. Says whether there was room.
@@ -65,7 +74,11 @@ impl Admission {
         }
         *self.shares.entry(on).or_default() += 1;
         self.waiting.insert(key, Candidate { first: on, arrived: now, taken: false, copies: vec![(on, frame)] });
-        self.queue.push_back(key);
+        let queue = self.queues.entry(on).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(on);
+        }
+        queue.push_back(key);
         true
     }
 
@@ -87,13 +100,28 @@ impl Admission {
         }
     }
 
-    /// The next announce to check; it stays until [`Admission::take`].
-    pub(in crate::stack) fn next(&mut self) -> Option<(AnnounceKey, Bytes)> {
-        let key = self.queue.pop_front()?;
-        let candidate = self.waiting.get_mut(&key)?;
-        candidate.taken = true;
-        let (_, frame) = candidate.copies.first()?;
-        Some((key, frame.clone()))
+    /// The next announces to check, at most `limit` and all from one interface: who sends bad ones slows down the check of
+    /// its own. They stay until [`Admission::take`].
+    pub(in crate::stack) fn next(&mut self, limit: usize) -> Vec<(AnnounceKey, Bytes)> {
+        let Some(on) = self.turns.pop_front() else { return Vec::new() };
+        let Some(queue) = self.queues.get_mut(&on) else { return Vec::new() };
+        let mut batch = Vec::with_capacity(limit.min(queue.len()));
+        while batch.len() < limit
+            && let Some(key) = queue.pop_front()
+        {
+            if let Some(candidate) = self.waiting.get_mut(&key)
+                && let Some((_, frame)) = candidate.copies.first()
+            {
+                candidate.taken = true;
+                batch.push((key, frame.clone()));
+            }
+        }
+        if queue.is_empty() {
+            self.queues.remove(&on);
+        } else {
+            self.turns.push_back(on);
+        }
+        batch
     }
 
     /// All copies of an announce that was checked, in the order they came.
@@ -135,13 +163,27 @@ mod tests {
     fn a_check_that_never_comes_back_holds_its_place_for_a_minute_only() {
         let mut admission = Admission::new(2);
         assert!(admission.push(NOW, key(0), HERE, Bytes::new()));
-        assert!(admission.next().is_some());
+        assert_eq!(admission.next(9).len(), 1);
         assert!(!admission.push(NOW, key(1), HERE, Bytes::new()));
         let later = NOW + CHECK_LOST + Duration::from_micros(1);
         assert!(admission.push(later, key(1), HERE, Bytes::new()));
         assert!(!admission.push(later + CHECK_LOST, key(0), HERE, Bytes::new()), "what waits to be taken is not lost");
-        assert!(admission.next().is_some_and(|(next, _)| next == key(1)));
+        assert!(admission.next(9).iter().map(|(next, _)| *next).eq([key(1)]));
         assert!(admission.push(later + CHECK_LOST + CHECK_LOST, key(1), HERE, Bytes::new()), "the same one again");
-        assert!(admission.next().is_some());
+        assert_eq!(admission.next(9).len(), 1);
+    }
+
+    #[test]
+    fn interfaces_take_turns_and_share_no_batch() {
+        let mut admission = Admission::new(8);
+        for of in 0..3 {
+            admission.push(NOW, key(of), HERE, Bytes::new());
+        }
+        admission.push(NOW, key(9), InterfaceId(2), Bytes::new());
+        let keys = |batch: Vec<(AnnounceKey, Bytes)>| batch.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        assert_eq!(keys(admission.next(2)), [key(0), key(1)]);
+        assert_eq!(keys(admission.next(2)), [key(9)]);
+        assert_eq!(keys(admission.next(2)), [key(2)]);
+        assert!(admission.next(2).is_empty());
     }
 }
