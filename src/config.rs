@@ -1,6 +1,8 @@
 //! The node's configuration: one struct, its defaults, its validation, and messages that name the line.
 
 mod access;
+mod interface;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,9 +11,10 @@ use serde::Deserialize;
 use wend_commands::describe::Description;
 use wend_commands::policy::{InvalidPolicy, Policy, Rule};
 use wend_packet::IdentityHash;
-use wend_packet::stack::{Footprint, Mode};
+use wend_packet::stack::Footprint;
 
 pub use self::access::Secret;
+pub use self::interface::{InterfaceConfig, InterfaceKind, has_port};
 use crate::home::{Home, write_durably};
 
 /// Port that `wend up` listens on when the config names none.
@@ -58,55 +61,6 @@ pub struct NodeConfig {
     pub transport: bool,
     /// How much memory it may use for what others make it remember.
     pub footprint: Footprint,
-}
-
-/// `[[interface]]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InterfaceConfig {
-    /// Name shown in `wend status`; unique.
-    pub name: String,
-    /// What kind of link, and its settings.
-    #[serde(rename = "type")]
-    pub kind: InterfaceKind,
-    /// `tcp-server`: address and port to listen on.
-    pub listen: Option<String>,
-    /// `tcp-client`: host and port to connect to.
-    pub connect: Option<String>,
-    /// `serial`: device.
-    pub port: Option<PathBuf>,
-    /// `serial`: bit/s, default 9600.
-    pub speed: Option<u32>,
-    /// Whether it is used.
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    /// How it takes part in the network.
-    #[serde(default)]
-    pub mode: Mode,
-    /// Bit/s, where the usual value for the type is wrong.
-    pub bitrate: Option<u64>,
-    /// Whether bursts of announces for unknown destinations are held back.
-    pub ingress_control: Option<bool>,
-    /// Share of the bitrate that announces passed on may use, in percent.
-    pub announce_cap: Option<f64>,
-    /// Name of the closed network on it. Name and passphrase together make the key; either alone does, too.
-    pub network_name: Option<String>,
-    /// Passphrase of the closed network on it.
-    pub passphrase: Option<Secret>,
-    /// Length of its access codes in bits, where the usual one for the type is wrong.
-    pub ifac_size: Option<usize>,
-}
-
-/// Kinds of interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum InterfaceKind {
-    /// Listens for TCP connections.
-    TcpServer,
-    /// Keeps a TCP connection to another node.
-    TcpClient,
-    /// A serial line.
-    Serial,
 }
 
 /// `[trust]`
@@ -331,92 +285,6 @@ impl ManagementConfig {
     }
 }
 
-impl InterfaceConfig {
-    /// A server on this address.
-    pub fn listen(name: &str, listen: &str) -> Self {
-        Self { listen: Some(listen.to_owned()), ..Self::bare(name, InterfaceKind::TcpServer) }
-    }
-
-    /// A connection to this node.
-    pub fn connect(name: &str, connect: &str) -> Self {
-        Self { connect: Some(connect.to_owned()), ..Self::bare(name, InterfaceKind::TcpClient) }
-    }
-
-    /// A serial line.
-    pub fn serial(name: &str, port: &str, speed: Option<u32>) -> Self {
-        Self { port: Some(port.into()), speed, ..Self::bare(name, InterfaceKind::Serial) }
-    }
-
-    fn bare(name: &str, kind: InterfaceKind) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind,
-            listen: None,
-            connect: None,
-            port: None,
-            speed: None,
-            enabled: true,
-            mode: Mode::Full,
-            bitrate: None,
-            ingress_control: None,
-            announce_cap: None,
-            network_name: None,
-            passphrase: None,
-            ifac_size: None,
-        }
-    }
-
-    fn check(&self) -> Result<(), Problem> {
-        if let Some(percent) = self.announce_cap.filter(|percent| !(0.0..=100.0).contains(percent)) {
-            return Err(Problem {
-                key: "announce_cap".to_owned(),
-                message: format!("`announce_cap` of interface {:?} is {percent}", self.name),
-                help: "give the percentage of the bitrate, 0 to 100; the usual one is 2".to_owned(),
-            });
-        }
-        let (kind, needed) = match self.kind {
-            InterfaceKind::TcpServer => ("tcp-server", "listen"),
-            InterfaceKind::TcpClient => ("tcp-client", "connect"),
-            InterfaceKind::Serial => ("serial", "port"),
-        };
-        let given = [
-            ("listen", self.listen.is_some()),
-            ("connect", self.connect.is_some()),
-            ("port", self.port.is_some()),
-            ("speed", self.speed.is_some()),
-        ];
-        let allowed = |key: &str| key == needed || (key == "speed" && self.kind == InterfaceKind::Serial);
-        if let Some((key, _)) = given.iter().find(|(key, present)| *present && !allowed(key)) {
-            return Err(Problem {
-                key: self.name.clone(),
-                message: format!("interface {:?} of type {kind} has the key `{key}`", self.name),
-                help: format!("a {kind} interface takes `{needed}`; remove `{key}` or change the type"),
-            });
-        }
-        if !given.iter().any(|(key, present)| *present && *key == needed) {
-            return Err(Problem {
-                key: self.name.clone(),
-                message: format!("interface {:?} of type {kind} lacks the key `{needed}`", self.name),
-                help: format!("add a line `{needed} = \"…\"` to it"),
-            });
-        }
-        let address = self.listen.as_ref().or(self.connect.as_ref());
-        if let Some(address) = address.filter(|address| !has_port(address)) {
-            return Err(Problem {
-                key: address.clone(),
-                message: format!("interface {:?}: {address:?} is not an address with a port", self.name),
-                help: format!("write it like \"192.0.2.7:{DEFAULT_PORT}\" or \"[2001:db8::7]:{DEFAULT_PORT}\""),
-            });
-        }
-        self.check_access()
-    }
-}
-
-/// Whether an address ends in a port, as in `host:port` and `[address]:port`.
-pub fn has_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-}
-
 /// The first line that mentions `needle`, from 1.
 fn line_of(text: &str, needle: &str) -> Option<usize> {
     let mentions = |line: &str| !line.trim_start().starts_with('#') && line.contains(needle);
@@ -475,6 +343,9 @@ fn in_words(complaint: &str) -> String {
         ("expected a string", "expected a text in quotes"),
         ("expected u32", "expected a whole number"),
         ("expected u64", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
     ] {
         words = words.replace(theirs, ours);
     }

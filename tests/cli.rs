@@ -223,7 +223,8 @@ fn arguments_of_up_that_make_no_sense_are_named_with_how_to_write_them() {
 #[test]
 fn every_mistake_in_the_config_is_named_with_file_line_and_what_to_write() {
     let interface = |rest: &str| format!("[[interface]]\nname = \"x\"\n{rest}\n");
-    let cases: [(String, usize, &[&str]); 16] = [
+    let server = |rest: &str| interface(&format!("type = \"tcp-server\"\nlisten = \"127.0.0.1:1\"\n{rest}"));
+    let cases: [(String, usize, &[&str]); 20] = [
         ("[node]\ntranport = true".into(), 2, &["`tranport`", "did you mean `transport`?"]),
         ("\n[nod]".into(), 2, &["`nod`", "did you mean `node`?"]),
         ("[node]\ntransport = \"yes\"".into(), 2, &["`transport`", "true or false", "transport = false"]),
@@ -234,6 +235,10 @@ fn every_mistake_in_the_config_is_named_with_file_line_and_what_to_write() {
         (interface("type = \"tcp-server\""), 2, &["lacks the key `listen`", "add a line"]),
         (interface("type = \"tcp-server\"\nlisten = \"127.0.0.1\""), 4, &["\"127.0.0.1\"", "192.0.2.7:4965"]),
         (interface("type = \"serial\"\nport = \"/dev/x\"\nspeed = \"fast\""), 5, &["`speed`", "speed = 9600"]),
+        (server("announce_cap = 0"), 5, &["`announce_cap` is 0", "in percent, above 0 and at most 100"]),
+        (server("ic_burst_freq = -1.0"), 5, &["`ic_burst_freq` is -1", "in a second"]),
+        (server("announce_rate_target = \"1h\""), 5, &["`announce_rate_target`", "whole number"]),
+        (server("mode = \"gatway\""), 5, &["`gatway`", "did you mean `gateway`?"]),
         ("[policy]\n\"node/info\" = \"trustd\"".into(), 2, &["`trustd`", "did you mean `trusted`?"]),
         ("[policy]\n\"node/info\" = 3".into(), 2, &["`node/info`", "a level", "\"known\""]),
         ("[policy]\n\"node/inof\" = \"known\"".into(), 2, &["`node/inof`", "did you mean `node/info`?"]),

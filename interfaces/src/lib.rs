@@ -40,6 +40,6 @@ pub use error::DriverError;
 pub use frames::Frames;
 pub use outbound::{Fill, Outbound};
 pub use port::{Closed, DownReason, FromCore, IdsExhausted, InterfaceHandle, Monitor, Port, PortEvent, Ports, ToCore};
-pub use profile::ProfileOptions;
+pub use profile::{ProfileOptions, TrafficOptions};
 pub use status::{State, Status};
 pub use supervisor::supervise;

@@ -1,10 +1,10 @@
 //! What the drivers tell the core about their media. docs/protocol/3-interfaces.md, section 1.5.
 
 use wend_packet::access_code::{ACCESS_CODE_DEFAULT, ACCESS_CODE_MAX, AccessKey};
-use wend_packet::stack::{InterfaceProfile, Mode};
+use wend_packet::stack::{AnnounceRate, BurstLimits, InterfaceProfile, Mode};
 
 /// What the configuration may set on any interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ProfileOptions {
     /// How the interface takes part in the network; full when not set.
     pub mode: Option<Mode>,
@@ -14,10 +14,43 @@ pub struct ProfileOptions {
     pub access_key: Option<AccessKey>,
     /// Bytes of its access codes, 1 to 64, where the usual length of the type is wrong. Both ends must agree.
     pub access_code_len: Option<usize>,
-    /// Whether bursts of announces for unknown destinations are held back, where the usual of the type is wrong.
+    /// How much of it announces and searches for paths may take, and from whom.
+    pub traffic: TrafficOptions,
+}
+
+/// What the configuration may set of announces and searches for paths. The fields are those of [`InterfaceProfile`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "each field is explained where it takes effect, in `InterfaceProfile`")]
+pub struct TrafficOptions {
+    pub announce_cap_ppm: u32,
+    pub announce_rate: AnnounceRate,
+    /// Where not set, it depends on the type.
     pub ingress_control: Option<bool>,
-    /// Share of the bitrate that announces passed on may use, in millionths; 2 % when not set.
-    pub announce_cap_ppm: Option<u32>,
+    pub burst_limits: BurstLimits,
+    pub path_request_egress_hz: Option<f64>,
+    pub searches_always: bool,
+    pub receive_only: bool,
+    pub announces_to_internal: bool,
+    pub announces_from_internal: bool,
+    pub gravity: i64,
+}
+
+impl Default for TrafficOptions {
+    fn default() -> Self {
+        let usual = InterfaceProfile::new(1);
+        Self {
+            announce_cap_ppm: usual.announce_cap_ppm,
+            announce_rate: usual.announce_rate,
+            ingress_control: None,
+            burst_limits: usual.burst_limits,
+            path_request_egress_hz: usual.path_request_egress_hz,
+            searches_always: usual.searches_always,
+            receive_only: usual.receive_only,
+            announces_to_internal: usual.announces_to_internal,
+            announces_from_internal: usual.announces_from_internal,
+            gravity: usual.gravity,
+        }
+    }
 }
 
 /// Slowest bitrate that may be configured. docs/protocol/3-interfaces.md, section 16.
@@ -56,18 +89,6 @@ impl ProfileOptions {
         self.access_code_len.map_or(usual, |len| len.clamp(1, ACCESS_CODE_MAX))
     }
 
-    /// What is the same for every type.
-    fn base(&self, bitrate_bps: u64) -> InterfaceProfile {
-        let usual = InterfaceProfile::new(bitrate_bps);
-        InterfaceProfile {
-            mode: self.mode.unwrap_or_default(),
-            access_key: self.access_key.clone(),
-            ingress_control: self.ingress_control.unwrap_or(usual.ingress_control),
-            announce_cap_ppm: self.announce_cap_ppm.unwrap_or(usual.announce_cap_ppm),
-            ..usual
-        }
-    }
-
     /// Of a TCP connection.
     pub(crate) fn tcp(&self) -> InterfaceProfile {
         let bitrate_bps = self.bitrate_or(TCP_BITRATE_BPS);
@@ -75,7 +96,27 @@ impl ProfileOptions {
             hw_mtu: mtu_by_bitrate(bitrate_bps),
             negotiates_mtu: true,
             access_code_len: self.access_code_len_or(ACCESS_CODE_DEFAULT),
-            ..self.base(bitrate_bps)
+            access_key: self.access_key.clone(),
+            ..self.usual(bitrate_bps, true)
+        }
+    }
+
+    /// What does not depend on the medium; `ingress_control` says whether bursts are held back where nothing is configured.
+    fn usual(&self, bitrate_bps: u64, ingress_control: bool) -> InterfaceProfile {
+        let traffic = &self.traffic;
+        InterfaceProfile {
+            mode: self.mode.unwrap_or_default(),
+            ingress_control: traffic.ingress_control.unwrap_or(ingress_control),
+            announce_cap_ppm: traffic.announce_cap_ppm,
+            announce_rate: traffic.announce_rate,
+            burst_limits: traffic.burst_limits,
+            path_request_egress_hz: traffic.path_request_egress_hz,
+            searches_always: traffic.searches_always,
+            receive_only: traffic.receive_only,
+            announces_to_internal: traffic.announces_to_internal,
+            announces_from_internal: traffic.announces_from_internal,
+            gravity: traffic.gravity,
+            ..InterfaceProfile::new(bitrate_bps)
         }
     }
 
@@ -85,8 +126,8 @@ impl ProfileOptions {
         InterfaceProfile {
             hw_mtu: Some(crate::framing::hdlc::SERIAL_MAX),
             access_code_len: self.access_code_len_or(SERIAL_ACCESS_CODE_LEN),
-            ingress_control: self.ingress_control.unwrap_or(false),
-            ..self.base(self.bitrate_or(u64::from(speed_bps).max(1)))
+            access_key: self.access_key.clone(),
+            ..self.usual(self.bitrate_or(u64::from(speed_bps).max(1)), false)
         }
     }
 }
@@ -132,6 +173,13 @@ mod tests {
         assert_eq!((usual.access_code_len, usual.access_key), (16, key));
         let set = ProfileOptions { access_code_len: Some(64), ..Default::default() }.tcp();
         assert_eq!((set.access_code_len, set.access_key), (64, None));
+    }
+
+    #[test]
+    fn what_is_configured_of_announces_reaches_the_profile() {
+        let traffic = TrafficOptions { announce_cap_ppm: 1, receive_only: true, gravity: 3, ..Default::default() };
+        let set = ProfileOptions { traffic, ..Default::default() }.tcp();
+        assert_eq!((set.announce_cap_ppm, set.receive_only, set.gravity, set.ingress_control), (1, true, 3, true));
     }
 
     #[cfg(feature = "serial")]

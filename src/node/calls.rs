@@ -11,7 +11,7 @@ use wend_commands::announce_data::CatalogSummary;
 use wend_interfaces::Monitor;
 use wend_packet::link::LinkError;
 use wend_packet::management::{BlackholeEntry, Blackholed};
-use wend_packet::stack::{BlackholeChanges, InterfaceId, Path, RequestError, SendError};
+use wend_packet::stack::{AnnounceBacklog, BlackholeChanges, InterfaceId, Path, RequestError, SendError};
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash, LinkId};
 
@@ -102,6 +102,10 @@ pub(super) struct InterfaceView {
     pub network: Option<[u8; 5]>,
     /// Frames dropped for their access code since it came up.
     pub access_violations: u64,
+    /// Announces that wait.
+    pub announces: AnnounceBacklog,
+    /// Whether the far end made a tunnel of it.
+    pub tunnel: bool,
     /// State and counters.
     pub monitor: Monitor,
 }

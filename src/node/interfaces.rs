@@ -48,9 +48,7 @@ async fn driver(config: &InterfaceConfig) -> Result<(Box<dyn Driver>, Backoff), 
         bitrate_bps: config.bitrate,
         access_key: config.access_key(),
         access_code_len: config.access_code_len(),
-        ingress_control: config.ingress_control,
-        // Checked to be a percentage when the config was read.
-        announce_cap_ppm: config.announce_cap.map(|percent| (percent * 10_000.0).round() as u32),
+        traffic: config.traffic(),
     };
     Ok(match config.kind {
         InterfaceKind::TcpServer => {

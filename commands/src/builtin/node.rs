@@ -156,6 +156,12 @@ record! {
         network: Option<String>,
         /// Frames dropped since it came up, because their access code was missing or wrong.
         access_violations: u64,
+        /// Announces of others that wait for their share of it.
+        announces_queued: u64,
+        /// Announces held back because too many came at once.
+        announces_held: u64,
+        /// Whether the far end made a tunnel of it, so that the paths over it come back when it reconnects.
+        tunnel: bool,
     }
 
     /// Known paths.

@@ -180,13 +180,25 @@ pub(super) fn busiest(of: impl Iterator<Item = InterfaceId>) -> Option<Interface
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(on, _)| on)
 }
 
+/// What decides where an announce goes of the interface it was learned on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    mode: Mode,
+    to_internal: bool,
+}
+
 impl InterfaceProfile {
+    /// What others have to know to carry announces learned here.
+    pub(super) const fn source(&self) -> Source {
+        Source { mode: self.mode, to_internal: self.announces_to_internal }
+    }
+
     /// Whether an announce learned on `source` goes out here. docs/protocol/1-core.md, section 4.5.
-    pub(super) const fn carries_announces_of(&self, source: &Self) -> bool {
+    pub(super) const fn carries_announces_of(&self, source: Source) -> bool {
         if matches!(source.mode, Mode::Internal) && !self.announces_from_internal {
             return false;
         }
-        let let_in = matches!(self.mode, Mode::Internal) && source.announces_to_internal;
+        let let_in = matches!(self.mode, Mode::Internal) && source.to_internal;
         !self.receive_only && (let_in || self.mode.carries_announces_of(source.mode))
     }
 }

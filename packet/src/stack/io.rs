@@ -20,14 +20,17 @@ pub enum Mode {
     #[default]
     Full,
     /// As full.
+    #[serde(alias = "pointtopoint", alias = "ptp")]
     PointToPoint,
     /// Quiet: no announces go out, unknown paths are searched for on behalf of those who ask here.
+    #[serde(alias = "access_point", alias = "accesspoint", alias = "ap")]
     AccessPoint,
     /// A node that moves about.
     Roaming,
     /// The border to a network of another kind.
     Boundary,
     /// Unknown paths are searched for on behalf of those who ask here.
+    #[serde(alias = "gw")]
     Gateway,
     /// Inside a network that keeps boundary announces out.
     Internal,

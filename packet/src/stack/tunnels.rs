@@ -93,7 +93,7 @@ impl Stack {
             }
             None => now.mono < path.expires,
         };
-        if !restores {
+        if !restores || path.owner().is_none_or(|owner| self.blackhole.contains(&owner)) {
             return self.tunnels.forget_path(&id, &destination);
         }
         let (hops, entry) = (path.hops, path.entry(now.mono, on));

@@ -1,5 +1,6 @@
 //! What the core answers to those who ask it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ impl Core {
     fn view(&self) -> CoreView {
         let stats = &self.parts.stack.stats().interfaces;
         let violations = |id| stats.get(&id).map_or(0, |stats| stats.access_violations);
+        let tunnels: BTreeSet<_> = self.parts.stack.tunnels().filter_map(|tunnel| tunnel.on).collect();
         let interfaces = self.interfaces.values().map(|attached| InterfaceView {
             id: attached.handle.id,
             name: Arc::clone(&attached.handle.name),
@@ -102,6 +104,8 @@ impl Core {
             bitrate_bps: attached.profile.as_ref().map(|profile| profile.bitrate_bps),
             network: attached.profile.as_ref().and_then(|profile| Some(profile.access_key.as_ref()?.fingerprint())),
             access_violations: violations(attached.handle.id),
+            announces: self.parts.stack.announce_backlog(attached.handle.id),
+            tunnel: tunnels.contains(&attached.handle.id),
             monitor: attached.handle.monitor.clone(),
         });
         CoreView {

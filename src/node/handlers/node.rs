@@ -151,6 +151,9 @@ fn interface_status(tools: &Tools, interface: &InterfaceView) -> InterfaceStatus
         sent_bytes: traffic.tx_bytes,
         network: interface.network.map(hex::encode),
         access_violations: interface.access_violations,
+        announces_queued: interface.announces.queued.try_into().unwrap_or(u64::MAX),
+        announces_held: interface.announces.held.try_into().unwrap_or(u64::MAX),
+        tunnel: interface.tunnel,
     }
 }
 

@@ -151,10 +151,10 @@ impl Stack {
     /// Sends a relayed announce wherever the modes allow, also back where it came from: neighbours need to hear that it was
     /// passed on. What is due at one moment leaves nearest first, so all of it goes through the queues.
     pub(super) fn relay_announce(&mut self, now: Now, announce: &Outgoing) {
-        let Some(source) = self.interfaces.get(&announce.source).map(|source| source.profile.clone()) else { return };
+        let Some(source) = self.interfaces.get(&announce.source).map(|on| on.profile.source()) else { return };
         if announce.hops == 0 {
             // Of a program on this machine: as good as our own, which the cap is not about.
-            let carry = |(_, on): &(&InterfaceId, &Interface)| on.profile.carries_announces_of(&source);
+            let carry = |(_, on): &(&InterfaceId, &Interface)| on.profile.carries_announces_of(source);
             let targets: Vec<_> = self.interfaces.iter().filter(carry).map(|(id, _)| *id).collect();
             for id in targets {
                 let frame = with_hops(&announce.frame, self.own_hops(id));
@@ -164,7 +164,7 @@ impl Stack {
         }
         let mut lost = 0;
         for (id, interface) in &mut self.interfaces {
-            if !interface.profile.carries_announces_of(&source) {
+            if !interface.profile.carries_announces_of(source) {
                 continue;
             }
             lost += u64::from(interface.queue.push(now.mono, announce.clone()));

@@ -163,3 +163,24 @@ fn few_announces_are_held_where_few_may_be_and_released_as_fast_as_told() {
     lone.pass(Duration::from_secs(60));
     assert_eq!((lone.stack.announce_backlog(InterfaceId(0)).held, lone.stack.paths().count()), (0, 6));
 }
+
+#[test]
+fn a_request_for_something_cached_is_a_packet_like_others() {
+    let mut lone = Lone::new(true, &[open(10_000_000), open(10_000_000)]);
+    let (own, to) = (lone.serve(), lone.meet(1, &identity(7), 1, 1_700_000_000));
+    lone.pass(Duration::from_secs(10));
+    lone.silence(2);
+    let request = |destination, transport_id| crate::wire::Packet {
+        flags: crate::wire::Flags::new(crate::wire::DestinationKind::Single, crate::wire::PacketKind::Data),
+        hops: 0,
+        transport_id,
+        destination,
+        context: crate::wire::Context::CACHE_REQUEST,
+        data: vec![7; 32].into(),
+    };
+    let node = lone.stack.transport_id();
+    lone.hear(0, &request(to, Some(node)).encode());
+    assert_eq!(lone.sent(1).len(), 1, "carried on");
+    lone.hear(0, &request(own, None).encode());
+    assert_eq!(lone.stack.stats().dropped(DropReason::Undecryptable), 1, "nobody asks a destination for packets");
+}

@@ -165,3 +165,16 @@ fn tunnels_and_their_paths_are_forgotten_after_eight_hours() {
     lone.hear(1, &tunnel_of(30, 1));
     assert!(lone.stack.path(to).is_none());
 }
+
+#[test]
+fn paths_of_those_who_are_shut_out_do_not_come_back() {
+    let mut lone = guest_house();
+    let to = lone.meet(0, &identity(20), 1, 1_700_000_000);
+    let entry = crate::management::BlackholeEntry::new(lone.stack.transport_id(), None, None);
+    lone.stack.blackhole(lone.now, identity(20).hash(), entry);
+    lone.down(0);
+    lone.up(1, tcp());
+    lone.hear(1, &tunnel_of(30, 1));
+    assert!(lone.stack.path(to).is_none());
+    assert_eq!(lone.stack.tunnels().map(|tunnel| tunnel.paths).collect::<Vec<_>>(), [0]);
+}

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{TUNNEL_LIFETIME, TunnelView};
-use crate::announce::RandomHash;
+use crate::announce::{AnnounceRef, RandomHash};
 use crate::bounded::Bounded;
 use crate::hash::{DestinationHash, IdentityHash, TunnelId};
 use crate::job::AnnounceKey;
@@ -12,6 +12,7 @@ use crate::stack::InterfaceId;
 use crate::stack::path::PathEntry;
 use crate::stack::tunnel_wire::TUNNEL_RANDOM_LEN;
 use crate::time::Instant;
+use crate::wire::PacketRef;
 
 /// A path as a tunnel keeps it: everything but the interface.
 #[derive(Debug)]
@@ -42,6 +43,12 @@ impl TunnelPath {
             key: entry.key,
             learned: now,
         }
+    }
+
+    /// Who announced it.
+    pub(super) fn owner(&self) -> Option<IdentityHash> {
+        let packet = PacketRef::parse(&self.announce).ok()?;
+        AnnounceRef::parse(&packet).ok().map(|announce| announce.identity_hash())
     }
 
     pub(super) fn entry(&self, now: Instant, on: InterfaceId) -> PathEntry {
