@@ -19,6 +19,8 @@
 pub mod access_code;
 pub mod announce;
 pub mod bounded;
+pub mod channel;
+mod compression;
 pub mod crypto;
 pub mod destination;
 pub mod hash;

@@ -13,8 +13,7 @@ use wend_packet::RequestId;
 use wend_packet::destination::request_path_hash;
 use wend_packet::hash::sha256;
 use wend_packet::identity::PublicIdentity;
-use wend_packet::link::{LinkEvent, LinkOptions, LinkState, RequestOptions};
-use wend_packet::msgpack::Writer;
+use wend_packet::link::{Compression, LinkEvent, LinkOptions, LinkState, RequestOptions};
 use wend_packet::resource::Advertisement;
 use wend_packet::stack::RequestError;
 use wend_packet::time::Now;
@@ -102,14 +101,22 @@ fn answer(case: &Value, end: &mut End, now: Now) -> Vec<(RequestId, Bytes)> {
         calls.push((request, body));
         let response = &handler["response"];
         let answered = match (maybe_bytes(&response["msgpack"]), maybe_bytes(&response["file"])) {
-            (Some(body), _) if handler["auto_compress"] == false => {
-                end.link.respond_uncompressed(&mut end.rng, request, &body)
+            (Some(body), _) => {
+                let compression = compression(&handler["auto_compress"]);
+                end.link.respond_with(now, &mut end.rng, request, &body, compression)
             }
-            (Some(body), _) => end.link.respond(now, &mut end.rng, request, &body),
             (None, Some(file)) => {
                 // Without metadata peers could not read it.
                 let metadata = maybe_bytes(&response["metadata_msgpack"]).unwrap_or(vec![0x80]);
-                end.link.respond_with_file(&mut end.rng, request, metadata.into(), file.into())
+                let (metadata, file) = (metadata.into(), file.into());
+                end.link.respond_file(
+                    now,
+                    &mut end.rng,
+                    request,
+                    metadata,
+                    file,
+                    compression(&handler["auto_compress"]),
+                )
             }
             (None, None) => Ok(()),
         };
@@ -119,11 +126,20 @@ fn answer(case: &Value, end: &mut End, now: Now) -> Vec<(RequestId, Bytes)> {
     calls
 }
 
-fn expected_body(case: &Value) -> Vec<u8> {
+fn compression(auto_compress: &Value) -> Compression {
+    match (auto_compress.as_bool(), auto_compress.as_u64()) {
+        (Some(false), _) => Compression::Never,
+        (_, Some(limit)) => Compression::UpTo(limit),
+        _ => Compression::Auto,
+    }
+}
+
+/// The response and, for a file, its metadata.
+fn expected_response(case: &Value) -> (Vec<u8>, Option<Bytes>) {
     let response = &case["given"]["handler"]["response"];
     match maybe_bytes(&response["file"]) {
-        Some(file) => Writer::new().bin(&file).into_bytes(),
-        None => bytes(&response["msgpack"]),
+        Some(file) => (file, Some(maybe_bytes(&response["metadata_msgpack"]).unwrap_or(vec![0x80]).into())),
+        None => (bytes(&response["msgpack"]), None),
     }
 }
 
@@ -171,8 +187,9 @@ fn both_ends(case: &Value) {
     }
     let responses: Vec<_> =
         initiator.events.iter().filter(|event| !matches!(event, LinkEvent::Responding { .. })).collect();
+    let (body, metadata) = expected_response(case);
     let response = match case["result"].as_str().unwrap() {
-        "ready" => Ok(Bytes::from(expected_body(case))),
+        "ready" => Ok(Bytes::from(body)),
         "failed" => Err(RequestError::Failed),
         "no response" => Err(RequestError::Timeout),
         other => panic!("{other}"),
@@ -180,7 +197,8 @@ fn both_ends(case: &Value) {
     if let (Ok(body), Some(hash)) = (&response, maybe_bytes(&case["response_msgpack_sha256"])) {
         assert_eq!(sha256(&[body]).to_vec(), hash);
     }
-    assert_eq!(responses, [&LinkEvent::Responded { request, response }], "{}", name(case));
+    let metadata = metadata.filter(|_| response.is_ok());
+    assert_eq!(responses, [&LinkEvent::Responded { request, response, metadata }], "{}", name(case));
     assert!(initiator.link.pending_requests().is_empty());
 }
 
@@ -258,7 +276,7 @@ fn response_cancelled(case: &Value) {
     assert_eq!(end.sent(), vec![asked]);
     assert!(end.events.is_empty());
     end.receive(noon(), &frames[1]);
-    assert_eq!(end.events, vec![LinkEvent::Responded { request, response: Err(RequestError::Failed) }]);
+    assert_eq!(end.events, vec![LinkEvent::Responded { request, response: Err(RequestError::Failed), metadata: None }]);
     assert_eq!((texts(&case["callbacks"]), &case["still_pending"]), (vec!["failed"], &0.into()));
     assert!(end.link.pending_requests().is_empty());
 }

@@ -12,7 +12,8 @@ use support::{cases, name};
 use wend_packet::DestinationHash;
 use wend_packet::link::testing::Established;
 use wend_packet::link::{
-    Initiate, Link, LinkEvent, LinkOptions, LinkState, ResourceOutcome, ResourceStrategy, keepalive_interval,
+    Compression, Initiate, Link, LinkEvent, LinkOptions, LinkState, ResourceEvent, ResourceOptions, ResourceOutcome,
+    ResourceStrategy, keepalive_interval,
 };
 use wend_packet::resource::Advertisement;
 use wend_packet::stack::LinkCloseReason;
@@ -64,7 +65,8 @@ fn timeline(case: &Value, end: &mut End, start: Now) -> (Timeline<&'static str>,
         if states.last().is_some_and(|(_, state)| *state != end.link.state()) {
             states.push((at, end.link.state()));
         }
-        let enough = transfer && !end.events.is_empty();
+        let ended = |event: &LinkEvent| matches!(event, LinkEvent::Resource { event: ResourceEvent::Ended(_), .. });
+        let enough = transfer && end.events.iter().any(ended);
         if transfer {
             keep_alive(end, &mut now);
         }
@@ -134,14 +136,18 @@ fn silent_peer(case: &Value) {
 fn offer(case: &Value, rtt: f64) -> End {
     let mut end = of(case, true, rtt);
     let body = Bytes::from(data_parts(&case["given"]["data_parts"]));
-    end.link.send_resource_uncompressed(&mut end.rng, body).unwrap();
+    let options = ResourceOptions { metadata: None, compression: Compression::Never };
+    end.link.send_resource(noon(), &mut end.rng, body, options).unwrap();
     end.settle(noon());
     end
 }
 
 fn assert_failed(case: &Value, end: &End) {
     assert!(
-        matches!(end.events.as_slice(), [LinkEvent::Resource { outcome: ResourceOutcome::Failed, .. }]),
+        matches!(
+            end.events.as_slice(),
+            [.., LinkEvent::Resource { event: ResourceEvent::Ended(ResourceOutcome::Failed), .. }]
+        ),
         "{}: {:?}",
         name(case),
         end.events

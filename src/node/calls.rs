@@ -65,9 +65,9 @@ pub(super) struct OwnLink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arriving {
     /// So far.
-    pub received: usize,
+    pub received: u64,
     /// In all.
-    pub total: usize,
+    pub total: u64,
 }
 
 /// A request to be made on an open link.

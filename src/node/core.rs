@@ -340,7 +340,7 @@ impl Core {
             Event::Responding { request, received, total } => {
                 self.links.arriving(request, Arriving { received, total });
             }
-            Event::Responded { request, response } => self.links.responded(now.mono, request, response),
+            Event::Responded { request, response, .. } => self.links.responded(now.mono, request, response),
             _ => {}
         }
     }

@@ -53,6 +53,7 @@ impl Link {
         self.keys = None;
         self.exchange = None;
         self.jobs.clear();
+        self.channel = None;
         self.timers = Timers::default();
         self.abandon_receipts();
         self.abandon_transfers();

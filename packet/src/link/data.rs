@@ -47,27 +47,33 @@ impl Link {
         }
         self.events.push_back(LinkEvent::Data { payload });
         if self.options.proofs == ProofStrategy::All {
-            let hash = packet.hash();
-            let signature = self.signing.sign(hash.as_bytes()).to_bytes();
-            let body = [hash.as_ref(), &signature].concat();
-            let proof = self.packet(PacketKind::Proof, Context::NONE, body.into());
-            self.transmit(now, proof);
+            self.prove(now, packet.hash());
         }
     }
 
+    /// Proves to the peer that its packet arrived.
+    pub(super) fn prove(&mut self, now: Now, packet: PacketHash) {
+        let signature = self.signing.sign(packet.as_bytes()).to_bytes();
+        let body = [packet.as_ref(), &signature].concat();
+        let proof = self.packet(PacketKind::Proof, Context::NONE, body.into());
+        self.transmit(now, proof);
+    }
+
     /// Only the first 96 bytes are looked at. A bare signature is no proof on a link.
-    pub(super) fn handle_packet_proof(&mut self, now: Now, data: &[u8]) {
+    pub(super) fn handle_packet_proof(&mut self, now: Now, rng: &mut dyn CryptoRng, data: &[u8]) {
         let Some((hash, rest)) = data.split_first_chunk::<{ PacketHash::LEN }>() else { return };
         let Some(signature) = rest.first_chunk::<SIGNATURE_LEN>() else { return };
         let hash = PacketHash::new(*hash);
-        if !self.receipts.contains_key(&hash) || !self.peer.verify(hash.as_bytes(), signature) {
+        let waited_for = self.receipts.contains_key(&hash) || self.is_message(&hash);
+        if !waited_for || !self.peer.verify(hash.as_bytes(), signature) {
             return;
         }
+        self.heard(now);
         if let Some(sent) = self.receipts.remove(&hash) {
             self.timers.clear(Timer::Receipt(hash));
-            self.heard(now);
-            self.events.push_back(LinkEvent::Delivered { packet: hash, rtt: now.mono.since(sent) });
+            return self.events.push_back(LinkEvent::Delivered { packet: hash, rtt: now.mono.since(sent) });
         }
+        self.handle_message_proof(now, rng, &hash);
     }
 
     pub(super) fn handle_receipt_timeout(&mut self, packet: PacketHash) {

@@ -149,6 +149,7 @@ impl Link {
             receipts: Bounded::new(RECEIPTS_MAX),
             requests: Requests::new(),
             transfers: Transfers::new(),
+            channel: None,
         }
     }
 
@@ -289,6 +290,7 @@ impl Link {
         let rtt = rtt.min(RTT_MAX);
         self.rtt = Some(rtt);
         self.state = LinkState::Active;
+        self.measure_channel();
         self.events.push_back(LinkEvent::Up { rtt });
         self.start_watchdog(now);
     }

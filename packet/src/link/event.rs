@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::hash::{IdentityHash, PacketHash, RequestId, ResourceHash};
+use super::TransferId;
+use crate::channel::ChannelEvent;
+use crate::hash::{IdentityHash, PacketHash, RequestId};
 use crate::identity::PublicIdentity;
 use crate::stack::{LinkCloseReason, RequestError};
 
@@ -41,17 +43,19 @@ pub enum LinkEvent {
     Responding {
         /// Which request.
         request: RequestId,
-        /// Bytes so far, as they travel.
-        received: usize,
-        /// Bytes in all, as they travel.
-        total: usize,
+        /// Bytes of its content so far, as far as one can tell.
+        received: u64,
+        /// Bytes of its content in all.
+        total: u64,
     },
     /// A request of this node is answered or has failed. Comes exactly once for each.
     Responded {
         /// Which request.
         request: RequestId,
-        /// One MessagePack value, or why there is none. The body of a file response is a `bin` value.
+        /// One MessagePack value, or, with metadata, the bytes of a file; or why there is none.
         response: Result<Bytes, RequestError>,
+        /// What came with a file: one MessagePack value.
+        metadata: Option<Bytes>,
     },
     /// Data arrived.
     Data {
@@ -70,33 +74,84 @@ pub enum LinkEvent {
         /// Which.
         packet: PacketHash,
     },
-    /// A resource outside requests ended, in either direction.
+    /// Something happened to a resource outside requests, in either direction.
     Resource {
         /// Which.
-        resource: ResourceHash,
-        /// How.
-        outcome: ResourceOutcome,
+        resource: TransferId,
+        /// What.
+        event: ResourceEvent,
     },
+    /// Something happened on the channel.
+    Channel(ChannelEvent),
+}
+
+impl LinkEvent {
+    /// The request of this end that it is about.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Responding { request, .. } | Self::Responded { request, .. } => Some(*request),
+            _ => None,
+        }
+    }
+}
+
+/// What happens to a resource outside requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceEvent {
+    /// The peer offers it; it is to be accepted or cancelled. Comes only under
+    /// [`ResourceStrategy::Ask`](super::ResourceStrategy::Ask).
+    Offered {
+        /// Bytes of all segments, as the peer says.
+        size: u64,
+        /// How many segments it takes.
+        segments: u64,
+        /// Whether metadata comes with it.
+        has_metadata: bool,
+    },
+    /// Its next segment arrived and was proved. Segments come in order, each at most
+    /// [`SEGMENT_MAX`](crate::resource::SEGMENT_MAX) bytes from peers who keep to the protocol and three times that from any
+    /// peer; nothing of them is kept here.
+    Segment {
+        /// Where in the data it belongs.
+        offset: u64,
+        /// With the first segment: one MessagePack value, when the sender attached one.
+        metadata: Option<Bytes>,
+        /// The data.
+        data: Bytes,
+    },
+    /// So much came, or went out. Only the newest is kept until it is taken.
+    Progress {
+        /// Bytes of its content so far, as far as one can tell.
+        done: u64,
+        /// Bytes of its content in all.
+        total: u64,
+    },
+    /// A resource of [`Link::stream_resource`](super::Link::stream_resource) needs these bytes next.
+    Wanted {
+        /// Where in the data they begin.
+        offset: u64,
+        /// How many there are.
+        len: usize,
+    },
+    /// It is over. The last event of a resource.
+    Ended(ResourceOutcome),
 }
 
 /// How a resource outside requests ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResourceOutcome {
     /// It arrived whole and was proved.
-    Received {
-        /// One MessagePack value, when the sender attached one.
-        metadata: Option<Bytes>,
-        /// The data.
-        body: Bytes,
-    },
+    Received,
     /// The peer proved that it arrived.
     Delivered,
-    /// It was given up: no answer in time, or cancelled.
+    /// It was given up: no answer in time, or cancelled by its sender.
     Failed,
-    /// All parts came, but they are not what was advertised.
+    /// All parts of a segment came, but they are not what was advertised.
     Corrupt,
-    /// The receiver refused it.
+    /// The receiver refused it, or wants no more of it.
     Rejected,
+    /// This end cancelled it.
+    Cancelled,
 }
 
 /// Why a call on a link cannot be done.
@@ -106,7 +161,7 @@ pub enum LinkError {
     /// The link is not established yet, or closed.
     #[error("the link is not active")]
     NotActive,
-    /// More than one packet or one resource segment can carry.
+    /// More than one packet can carry, or more metadata than one resource segment can.
     #[error("{len} bytes, at most {max} can be sent")]
     TooLarge {
         /// Length given, with its framing.
@@ -123,6 +178,17 @@ pub enum LinkError {
     /// No such request waits for a response; it may have been answered, or dropped for younger ones.
     #[error("no request with this id waits for a response")]
     UnknownRequest,
+    /// No such resource is offered, on its way or waiting for data; it may have ended.
+    #[error("no resource of this name waits for that")]
+    UnknownResource,
+    /// Not as many bytes of a resource as were asked for.
+    #[error("{len} bytes given, {wanted} are wanted")]
+    Length {
+        /// Length given.
+        len: usize,
+        /// Length asked for.
+        wanted: usize,
+    },
 }
 
 /// Why a link request is not answered. docs/protocol/2-link.md, section 2.5.

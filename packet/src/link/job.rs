@@ -1,5 +1,6 @@
 //! Work of a link that may take more than a millisecond, as values that run anywhere.
 
+use super::TransferId;
 use crate::hash::ResourceHash;
 use crate::resource::{Assemble, Content, Corrupt, Prepare, Segment};
 
@@ -8,7 +9,7 @@ use crate::resource::{Assemble, Content, Corrupt, Prepare, Segment};
 pub struct LinkJob(pub(super) Work);
 
 pub(super) enum Work {
-    Prepare { number: u64, segment: Prepare },
+    Prepare { transfer: TransferId, number: u64, segment: Prepare },
     Assemble(Assemble),
 }
 
@@ -16,7 +17,7 @@ pub(super) enum Work {
 pub struct LinkJobResult(pub(super) Outcome);
 
 pub(super) enum Outcome {
-    Prepared { number: u64, segment: Option<Segment> },
+    Prepared { transfer: TransferId, number: u64, segment: Option<Segment> },
     Assembled { resource: ResourceHash, content: Result<Content, Corrupt> },
 }
 
@@ -24,7 +25,9 @@ impl LinkJob {
     /// Does the work. Pure: the same job gives the same result, on any thread, at any time.
     pub fn run(self) -> LinkJobResult {
         LinkJobResult(match self.0 {
-            Work::Prepare { number, segment } => Outcome::Prepared { number, segment: segment.run() },
+            Work::Prepare { transfer, number, segment } => {
+                Outcome::Prepared { transfer, number, segment: segment.run() }
+            }
             Work::Assemble(assemble) => Outcome::Assembled { resource: assemble.hash, content: assemble.run() },
         })
     }

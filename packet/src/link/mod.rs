@@ -1,11 +1,14 @@
-//! Links: encrypted, authenticated conversations of two nodes. docs/protocol/2-link.md, sections 1 to 6, 8 and 9.
+//! Links: encrypted, authenticated conversations of two nodes. docs/protocol/2-link.md.
 //!
 //! A [`Link`] is one end of one link. Packets, time and randomness come in, and after every call that can change
 //! something the caller drains [`Link::poll_packet`], [`Link::poll_event`] and [`Link::poll_job`] and asks
 //! [`Link::poll_timeout`] again. What a peer can make a link hold is bounded, also when nobody drains it: see the `*_MAX`
 //! constants here and in [`resource`](crate::resource).
 
+mod accepting;
 mod alive;
+mod arriving;
+mod channel;
 mod closing;
 mod data;
 mod establish;
@@ -16,6 +19,7 @@ mod receiving;
 mod request;
 mod sending;
 mod signalling;
+mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -33,12 +37,15 @@ use zeroize::Zeroizing;
 
 pub use alive::keepalive_interval;
 pub use establish::{Initiate, link_id, verify_link_proof};
-pub use event::{LinkError, LinkEvent, Refused, ResourceOutcome};
+pub use event::{LinkError, LinkEvent, Refused, ResourceEvent, ResourceOutcome};
 pub use job::{LinkJob, LinkJobResult};
 pub use options::{LinkOptions, MAX_REQUEST_UNIDENTIFIED, ProofStrategy};
 pub use request::{ASKED_MAX, REQUESTS_MAX, RequestOptions};
 pub use signalling::Signalling;
-pub use transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, OUTGOING_BYTES_MAX, OUTGOING_MAX, ResourceStrategy};
+pub use transfer::{
+    COMPRESS_MAX, COMPRESSION_RATE, Compression, INCOMING_BYTES_MAX, INCOMING_MAX, OUTGOING_BYTES_MAX, OUTGOING_MAX,
+    ResourceOptions, ResourceStrategy, TransferId,
+};
 
 use crate::bounded::Bounded;
 use crate::crypto::TokenKey;
@@ -92,6 +99,10 @@ enum Timer {
     Outgoing,
     /// A resource that is being received.
     Incoming(ResourceHash),
+    /// The next segment of a resource that is being received.
+    Arriving(TransferId),
+    /// The proofs of messages.
+    Channel,
 }
 
 /// Whose signatures count as the peer's.
@@ -143,6 +154,7 @@ pub struct Link {
     receipts: Bounded<PacketHash, Instant>,
     requests: request::Requests,
     transfers: transfer::Transfers,
+    channel: Option<Box<crate::channel::Channel>>,
 }
 
 impl Link {
@@ -156,7 +168,7 @@ impl Link {
             (LinkState::Closed, ..) => {}
             (LinkState::Pending, PacketKind::Proof, Context::LINK_REQUEST_PROOF) => self.handle_proof(now, rng, packet),
             (LinkState::Pending, ..) => {}
-            (_, PacketKind::Proof, Context::NONE) => self.handle_packet_proof(now, packet.data()),
+            (_, PacketKind::Proof, Context::NONE) => self.handle_packet_proof(now, rng, packet.data()),
             (_, PacketKind::Proof, Context::RESOURCE_PROOF) => self.handle_resource_proof(now, rng, packet.data()),
             (_, PacketKind::Data, context) => self.handle_data_packet(now, rng, packet, context),
             _ => {}
@@ -187,6 +199,7 @@ impl Link {
             Context::RESOURCE_REQUEST => self.handle_part_request(now, rng, packet.hash(), &plaintext),
             Context::RESOURCE_HASHMAP_UPDATE => self.handle_map_update(now, rng, &plaintext),
             Context::RESOURCE_SENDER_CANCEL => self.handle_sender_cancel(now, rng, &plaintext),
+            Context::CHANNEL => self.handle_message(now, packet, &plaintext.into()),
             Context::RESOURCE_RECEIVER_CANCEL => self.handle_receiver_cancel(now, rng, &plaintext),
             _ => {}
         }
@@ -201,6 +214,8 @@ impl Link {
                 Timer::Request(request) => self.handle_request_timeout(now, rng, request),
                 Timer::Outgoing => self.handle_outgoing_timeout(now, rng),
                 Timer::Incoming(resource) => self.handle_incoming_timeout(now, rng, resource),
+                Timer::Arriving(resource) => self.handle_arriving_timeout(now, rng, resource),
+                Timer::Channel => self.handle_channel_timeout(now, rng),
             }
         }
     }
@@ -232,6 +247,24 @@ impl Link {
     /// Whether there is room for events that a peer can cause at will.
     fn has_room(&self) -> bool {
         self.events.len() < EVENTS_MAX
+    }
+
+    fn resource_event(&mut self, resource: TransferId, event: ResourceEvent) {
+        self.events.push_back(LinkEvent::Resource { resource, event });
+    }
+
+    /// The newest progress takes the place of the last, if nobody took that.
+    fn resource_progress(&mut self, resource: TransferId, done: u64, total: u64) {
+        let room = self.has_room();
+        match self.events.back_mut() {
+            Some(LinkEvent::Resource { resource: last, event: ResourceEvent::Progress { done: so_far, .. } })
+                if *last == resource =>
+            {
+                *so_far = done;
+            }
+            _ if room => self.resource_event(resource, ResourceEvent::Progress { done, total }),
+            _ => {}
+        }
     }
 
     fn open(&self, data: &[u8]) -> Option<Vec<u8>> {

@@ -28,13 +28,13 @@ pub struct LinkOptions {
     pub max_request: usize,
     /// The same for as long as nobody knows who the peer is, where that is less.
     pub max_request_unidentified: usize,
-    /// Most bytes a compressed resource may grow to.
+    /// Most bytes a compressed segment may grow to.
     pub decompression_limit: usize,
 }
 
 impl Default for LinkOptions {
-    /// Nothing is proved, no resource outside requests is taken, requests and resources may fill one segment; requests of
-    /// strangers have at most [`MAX_REQUEST_UNIDENTIFIED`] bytes.
+    /// Nothing is proved, no resource outside requests is taken, requests have at most the bytes of one segment, those of
+    /// strangers [`MAX_REQUEST_UNIDENTIFIED`] bytes.
     fn default() -> Self {
         Self {
             proofs: ProofStrategy::None,
@@ -47,6 +47,11 @@ impl Default for LinkOptions {
 }
 
 impl Link {
+    /// How this end behaves.
+    pub const fn options(&self) -> LinkOptions {
+        self.options
+    }
+
     /// Changes how this end behaves from now on.
     pub fn set_options(&mut self, options: LinkOptions) {
         self.options = options;

@@ -1,116 +1,31 @@
-//! Resources that come in: which are taken, and what becomes of them. docs/protocol/2-link.md, sections 6 and 9.
+//! Resources that come in: their parts, and what becomes of them. docs/protocol/2-link.md, sections 9.5 to 9.10.
+
+use core::time::Duration;
 
 use rand_core::CryptoRng;
 
+use super::arriving::Arriving;
 use super::job::{LinkJob, Work};
-use super::transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, Purpose, Receiving, ResourceStrategy};
-use super::{Link, LinkEvent, ResourceOutcome, Timer};
-use crate::crypto::Token;
+use super::transfer::{Purpose, TransferId};
+use super::{Link, LinkError, LinkEvent, ResourceEvent, ResourceOutcome, Timer};
 use crate::hash::{PacketHash, RequestId, ResourceHash, sha256_head};
 use crate::msgpack::Reader;
-use crate::resource::{
-    Advertisement, Assemble, Content, Corrupt, Incoming, IncomingStep, MTU_MIN, PREFIX_LEN, ResourceFlags, SEGMENT_MAX,
-    part_size,
-};
+use crate::resource::{Assemble, Content, Corrupt, IncomingStep, ResourceFlags, SEGMENT_MAX};
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::time::Now;
 use crate::wire::{Context, PacketKind, PacketRef};
 
+/// How long a resource waits for its next segment: its sender may have to compress it on a slow machine, or to be given it.
+const NEXT_SEGMENT_TIMEOUT: Duration = Duration::from_secs(600);
+
 impl Link {
-    /// A resource is offered. docs/protocol/2-link.md, section 9.4.
-    pub(super) fn handle_advertisement(&mut self, now: Now, rng: &mut dyn CryptoRng, plaintext: &[u8]) {
-        let Ok(advertisement) = Advertisement::decode(plaintext) else {
-            return self.teardown(now, rng, LinkCloseReason::Violation);
-        };
-        let hash = advertisement.hash;
-        if self.transfers.incoming.contains_key(&hash) {
-            return self.nudge_incoming(now, rng, hash);
-        }
-        if let Some((_, proof)) = self.transfers.proofs.get(&hash) {
-            // It is here already; the advertisement was repeated or late, or the proof got lost.
-            let proof = proof.clone();
-            return self.transmit(now, proof);
-        }
-        if advertisement.is_response().is_some_and(|id| self.requests.is_expired(&id)) {
-            // Peers send one resource at a time: the response to the repeated request would wait behind this one.
-            return self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
-        }
-        let Some((purpose, limit)) = self.purpose_of(&advertisement) else { return };
-        let welcome = self.is_welcome(&advertisement, purpose, limit);
-        // A response that is refused ends its request; one whose map is longer than it can be is passed over.
-        if welcome && advertisement.map.len() > advertisement.transfer_size.div_ceil(part_size(self.mtu).max(1)) {
-            return;
-        }
-        if !welcome || advertisement.map.is_empty() {
-            self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
-            match purpose {
-                Purpose::Response(id) => self.conclude_request(now, rng, id, Err(RequestError::Failed)),
-                Purpose::Plain if welcome => {
-                    self.events.push_back(LinkEvent::Resource { resource: hash, outcome: ResourceOutcome::Failed });
-                }
-                _ => {}
-            }
-            return;
-        }
-        if let Purpose::Response(id) = purpose {
-            self.response_begins(now, rng, id);
-        }
-        let incoming = Incoming::new(
-            now.mono,
-            advertisement,
-            part_size(self.mtu),
-            self.transfers.window,
-            self.expected_rate_bps(),
-        );
-        self.transfers.incoming.insert(hash, Receiving { purpose, limit, incoming });
-        self.handle_incoming_step(now, rng, hash, IncomingStep::Request);
-    }
-
-    /// What an advertised resource is for, and how large its content may be. `None`: nobody wants it, and nobody answers.
-    fn purpose_of(&self, advertisement: &Advertisement) -> Option<(Purpose, usize)> {
-        if let Some(id) = advertisement.is_request() {
-            return self.requests.answers().then_some((Purpose::Request(id), self.max_request()));
-        }
-        if let Some(id) = advertisement.is_response() {
-            let pending = self.requests.pending.get(&id).filter(|pending| !pending.receiving)?;
-            return Some((Purpose::Response(id), pending.max_response));
-        }
-        match self.options.resources {
-            ResourceStrategy::None => None,
-            ResourceStrategy::Choose(_) | ResourceStrategy::All => Some((Purpose::Plain, SEGMENT_MAX)),
-        }
-    }
-
-    /// Whether it can be taken: one segment, within the limits, with room for it.
-    fn is_welcome(&self, advertisement: &Advertisement, purpose: Purpose, limit: usize) -> bool {
-        let wanted = match (purpose, self.options.resources) {
-            (Purpose::Plain, ResourceStrategy::Choose(choose)) => choose(advertisement),
-            (Purpose::Plain, _) => true,
-            (Purpose::Request(_) | Purpose::Response(_), _) => {
-                // Who sends more than the data could take, encrypted, misstates its size.
-                let most = Token::sealed_len(limit.min(SEGMENT_MAX).saturating_add(PREFIX_LEN));
-                advertisement.total_size <= u64::try_from(limit).unwrap_or(u64::MAX)
-                    && advertisement.transfer_size <= most
-            }
-        };
-        let arriving: usize = self.transfers.incoming.values().map(|other| other.incoming.transfer_size()).sum();
-        wanted
-            && advertisement.segments <= 1
-            && self.mtu >= MTU_MIN
-            && self.has_room()
-            && self.transfers.incoming.len() < INCOMING_MAX
-            && arriving + advertisement.transfer_size <= INCOMING_BYTES_MAX
-    }
-
-    /// What the first resource of a link is timed by is the handshake. docs/protocol/2-link.md, section 9.8.
-    fn expected_rate_bps(&self) -> f64 {
-        self.transfers.rate_bps.unwrap_or_else(|| {
-            let rtt = self.rtt.unwrap_or_default().as_secs_f64().max(1e-6);
-            self.establishment_cost as f64 * 8.0 / rtt
-        })
-    }
-
-    fn handle_incoming_step(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash, step: IncomingStep) {
+    pub(super) fn handle_incoming_step(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        hash: ResourceHash,
+        step: IncomingStep,
+    ) {
         let Some(receiving) = self.transfers.incoming.get_mut(&hash) else { return };
         match step {
             IncomingStep::Wait => {}
@@ -122,16 +37,18 @@ impl Link {
                 }
             }
             IncomingStep::Assemble => {
-                let Some(key) = self.keys.clone() else { return };
-                let flags = receiving.incoming.flags();
+                let (Some(key), Some(arriving)) = (self.keys.clone(), self.transfers.arriving.get(&receiving.transfer))
+                else {
+                    return;
+                };
                 let assemble = Assemble {
                     hash,
                     random: receiving.incoming.random(),
                     stream: receiving.incoming.take_stream(),
-                    compressed: flags.contains(ResourceFlags::COMPRESSED),
-                    has_metadata: flags.contains(ResourceFlags::METADATA),
+                    compressed: receiving.incoming.flags().contains(ResourceFlags::COMPRESSED),
+                    has_metadata: arriving.begins_with_metadata(),
                     key,
-                    limit: receiving.limit.min(self.options.decompression_limit),
+                    limit: arriving.room().min(self.options.decompression_limit).min(SEGMENT_MAX),
                 };
                 self.jobs.push_back(LinkJob(Work::Assemble(assemble)));
             }
@@ -153,32 +70,41 @@ impl Link {
         }
     }
 
-    /// A part does not say where it belongs, so every arriving resource looks at it.
+    /// A part does not say where it belongs, so every arriving segment looks at it, until one knows it.
     pub(super) fn handle_part(&mut self, now: Now, rng: &mut dyn CryptoRng, packet: &PacketRef<'_>) {
-        let hashes: Vec<ResourceHash> = self.transfers.incoming.keys().copied().collect();
-        for hash in hashes {
-            let Some(receiving) = self.transfers.incoming.get_mut(&hash) else { continue };
+        let (data, frame_len) = (packet.data(), packet.frame().len());
+        let found = self.transfers.incoming.iter_mut().find_map(|(hash, receiving)| {
             let before = receiving.incoming.received();
-            let step = receiving.incoming.handle_part(now.mono, packet.data(), packet.frame().len());
-            let (received, total) = (receiving.incoming.received(), receiving.incoming.transfer_size());
-            let purpose = receiving.purpose;
-            if received > before {
-                self.heard(now);
-                if let Purpose::Response(request) = purpose {
-                    self.report_progress(request, received, total);
-                }
-            }
-            self.handle_incoming_step(now, rng, hash, step);
+            let step = receiving.incoming.handle_part(now.mono, data, frame_len);
+            (receiving.incoming.received() > before).then_some((*hash, step))
+        });
+        let Some((hash, step)) = found else { return };
+        self.heard(now);
+        if step != IncomingStep::Wait {
+            self.report_received(hash);
+        }
+        self.handle_incoming_step(now, rng, hash, step);
+    }
+
+    /// Tells how much of a resource is here.
+    fn report_received(&mut self, hash: ResourceHash) {
+        let Some(receiving) = self.transfers.incoming.get(&hash) else { return };
+        let (id, Some(arriving)) = (receiving.transfer, self.transfers.arriving.get(&receiving.transfer)) else {
+            return;
+        };
+        let (done, total) = arriving.progress(&receiving.incoming);
+        match arriving.purpose {
+            Purpose::Plain => self.resource_progress(id, done, total),
+            Purpose::Response(request) => self.response_progress(request, done, total),
+            Purpose::Request(_) => {}
         }
     }
 
-    fn report_progress(&mut self, request: RequestId, received: usize, total: usize) {
+    fn response_progress(&mut self, request: RequestId, received: u64, total: u64) {
         let event = LinkEvent::Responding { request, received, total };
         let room = self.has_room();
         match self.events.back_mut() {
-            Some(LinkEvent::Responding { request: last, received: so_far, .. }) if *last == request => {
-                *so_far = received
-            }
+            Some(last @ LinkEvent::Responding { .. }) if last.request() == Some(request) => *last = event,
             _ if room => self.events.push_back(event),
             _ => {}
         }
@@ -194,10 +120,42 @@ impl Link {
         self.handle_incoming_step(now, rng, hash, step);
     }
 
-    /// The sender gives up; the answer tells it that nobody waits any more.
+    /// The sender gives up; the answer tells it that nobody waits any more. Between two segments it names the first.
     pub(super) fn handle_sender_cancel(&mut self, now: Now, rng: &mut dyn CryptoRng, plaintext: &[u8]) {
         let Some(hash) = ResourceHash::from_slice(plaintext) else { return };
-        self.handle_incoming_step(now, rng, hash, IncomingStep::Cancel);
+        if self.transfers.incoming.contains_key(&hash) {
+            return self.handle_incoming_step(now, rng, hash, IncomingStep::Cancel);
+        }
+        let offered = self.transfers.offers.iter().find(|(_, offer)| offer.hash == hash).map(|(id, _)| *id);
+        if let Some(id) = offered {
+            self.transfers.offers.remove(&id);
+            self.resource_event(id, ResourceEvent::Ended(ResourceOutcome::Failed));
+        }
+        let between = |(id, arriving): &(&TransferId, &Arriving)| arriving.original == hash && !self.is_receiving(**id);
+        if let Some(id) = self.transfers.arriving.iter().find(between).map(|(id, _)| *id) {
+            self.end_arriving(now, rng, id, ResourceOutcome::Failed);
+        }
+    }
+
+    /// This end wants no more of a resource that is offered or arriving; between two segments it names the first.
+    pub(super) fn cancel_arriving(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        resource: TransferId,
+    ) -> Result<(), LinkError> {
+        if let Some(offer) = self.transfers.offers.remove(&resource) {
+            self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, offer.hash);
+            self.resource_event(resource, ResourceEvent::Ended(ResourceOutcome::Cancelled));
+            return Ok(());
+        }
+        let is_plain = |arriving: &&Arriving| arriving.purpose == Purpose::Plain;
+        let arriving = self.transfers.arriving.get(&resource).filter(is_plain).ok_or(LinkError::UnknownResource)?;
+        let current = self.transfers.incoming.iter().find(|(_, receiving)| receiving.transfer == resource);
+        let hash = current.map_or(arriving.original, |(hash, _)| *hash);
+        self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
+        self.end_arriving(now, rng, resource, ResourceOutcome::Cancelled);
+        Ok(())
     }
 
     pub(super) fn handle_assembled(
@@ -223,36 +181,72 @@ impl Link {
     }
 
     fn complete_incoming(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash, content: Content) {
-        let Some(purpose) = self.take_incoming(hash) else { return };
+        let Some(id) = self.take_incoming(hash) else { return };
+        let Some(arriving) = self.transfers.arriving.get_mut(&id) else { return };
+        if arriving.purpose != Purpose::Plain && content.body.len() > arriving.room() {
+            self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
+            return self.end_arriving(now, rng, id, ResourceOutcome::Failed);
+        }
+        let (purpose, offset) = (arriving.purpose, arriving.offset);
+        let is_last = arriving.take(now.mono, &content);
         let body = [hash.as_ref(), &content.proof].concat();
         let proof = self.packet(PacketKind::Proof, Context::RESOURCE_PROOF, body.into());
         self.transfers.proofs.insert(hash, (proof.hash(), proof.clone()));
         self.transmit(now, proof);
+        if purpose == Purpose::Plain {
+            let Content { metadata, body, .. } = content.clone();
+            self.resource_event(id, ResourceEvent::Segment { offset, metadata, data: body });
+        }
+        if !is_last {
+            return self.timers.set(Timer::Arriving(id), now.mono + NEXT_SEGMENT_TIMEOUT);
+        }
+        let Some(arriving) = self.transfers.arriving.remove(&id) else { return };
         match purpose {
+            Purpose::Plain => self.resource_event(id, ResourceEvent::Ended(ResourceOutcome::Received)),
             Purpose::Request(_) => {
-                self.handle_request(RequestId::new(sha256_head(&[&content.body])), &content.body);
+                let body = arriving.whole(content).body;
+                self.handle_request(RequestId::new(sha256_head(&[&body])), &body);
             }
-            Purpose::Response(id) => self.handle_response(now, rng, id, content.metadata.as_ref(), content.body),
-            Purpose::Plain => {
-                let outcome = ResourceOutcome::Received { metadata: content.metadata, body: content.body };
-                self.events.push_back(LinkEvent::Resource { resource: hash, outcome });
+            Purpose::Response(request) => {
+                let whole = arriving.whole(content);
+                self.handle_response(now, rng, request, whole.metadata, whole.body);
             }
         }
     }
 
-    fn take_incoming(&mut self, hash: ResourceHash) -> Option<Purpose> {
+    /// A segment is no longer arriving; what was learned of the link is kept.
+    fn take_incoming(&mut self, hash: ResourceHash) -> Option<TransferId> {
         let receiving = self.transfers.incoming.remove(&hash)?;
         self.timers.clear(Timer::Incoming(hash));
         self.transfers.window = Some(receiving.incoming.window.size);
         self.transfers.rate_bps = Some(receiving.incoming.rate_bps());
-        Some(receiving.purpose)
+        Some(receiving.transfer)
     }
 
     fn fail_incoming(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash, outcome: ResourceOutcome) {
-        match self.take_incoming(hash) {
-            Some(Purpose::Response(id)) => self.conclude_request(now, rng, id, Err(RequestError::Failed)),
-            Some(Purpose::Plain) => self.events.push_back(LinkEvent::Resource { resource: hash, outcome }),
+        if let Some(id) = self.take_incoming(hash) {
+            self.end_arriving(now, rng, id, outcome);
+        }
+    }
+
+    /// A resource does not become whole.
+    pub(super) fn end_arriving(&mut self, now: Now, rng: &mut dyn CryptoRng, id: TransferId, outcome: ResourceOutcome) {
+        let current = self.transfers.incoming.iter().find(|(_, receiving)| receiving.transfer == id);
+        if let Some(hash) = current.map(|(hash, _)| *hash) {
+            self.take_incoming(hash);
+        }
+        self.timers.clear(Timer::Arriving(id));
+        match self.transfers.arriving.remove(&id).map(|arriving| arriving.purpose) {
+            Some(Purpose::Response(request)) => self.conclude_request(now, rng, request, Err(RequestError::Failed)),
+            Some(Purpose::Plain) => self.resource_event(id, ResourceEvent::Ended(outcome)),
             Some(Purpose::Request(_)) | None => {}
+        }
+    }
+
+    /// The next segment did not come.
+    pub(super) fn handle_arriving_timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, id: TransferId) {
+        if !self.is_receiving(id) {
+            self.end_arriving(now, rng, id, ResourceOutcome::Failed);
         }
     }
 
@@ -272,7 +266,7 @@ impl Link {
 
     /// The sender shows that it waits. If nothing came for a round trip, the last request or its parts got lost: asking
     /// again now is better than waiting for the retry timer, which can be later than the sender's patience.
-    fn nudge_incoming(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash) {
+    pub(super) fn nudge_incoming(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash) {
         let Some(receiving) = self.transfers.incoming.get(&hash) else { return };
         if receiving.incoming.is_idle(now.mono, self.rtt.unwrap_or_default()) {
             self.handle_incoming_step(now, rng, hash, IncomingStep::Request);

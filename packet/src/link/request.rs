@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rand_core::CryptoRng;
 
-use super::transfer::{Purpose, Transfer};
+use super::source::Source;
+use super::transfer::{Compression, Purpose, ResourceOptions, Transfer};
 use super::{Link, LinkError, LinkEvent, LinkState, Timer};
 use crate::bounded::Bounded;
 use crate::destination::request_path_hash;
 use crate::hash::{RequestId, sha256_head};
 use crate::msgpack::{self, Reader, Writer};
+use crate::resource::SEGMENT_MAX;
 use crate::stack::RequestError;
 use crate::time::Now;
 use crate::wire::{Context, PacketRef};
@@ -36,8 +38,15 @@ pub struct RequestOptions {
     /// How long to wait for the response to begin; `None` is `rtt * 6 + 11.25` seconds. It runs from the sending, for a
     /// request of several packets from its arrival.
     pub timeout: Option<Duration>,
-    /// Largest response to accept, in bytes.
+    /// Largest response to accept, in bytes of its content. It is held in memory as a whole.
     pub max_response: usize,
+}
+
+impl Default for RequestOptions {
+    /// The default timeout, and responses of at most one segment.
+    fn default() -> Self {
+        Self { timeout: None, max_response: SEGMENT_MAX }
+    }
 }
 
 /// A request of this end.
@@ -91,8 +100,7 @@ impl Link {
     /// [`LinkEvent::Responded`].
     ///
     /// # Errors
-    /// When the link is not active, the body is not one value or too large for one resource segment, or too many
-    /// requests wait already.
+    /// When the link is not active, the body is not one value, or too many requests or bytes wait already.
     pub fn request(
         &mut self,
         now: Now,
@@ -124,8 +132,9 @@ impl Link {
         // Peers repeat the advertisement of a request after its timeout, however long; a caller that is ready to wait for an
         // hour does not want to wait an hour for that.
         let patience = self.request_timeout(options).min(self.default_timeout());
-        let transfer = Transfer::new(Purpose::Request(id), packed.into()).with_patience(patience);
-        self.enqueue(rng, transfer)?;
+        let name = self.transfers.next_id();
+        let transfer = Transfer::new(name, Purpose::Request(id), packed.into(), ResourceOptions::default());
+        self.enqueue(now, rng, transfer.with_patience(patience))?;
         self.insert_pending(now, id, options);
         // It is waited for once the request has arrived.
         self.timers.clear(Timer::Request(id));
@@ -147,11 +156,10 @@ impl Link {
         self.timers.set(Timer::Request(id), now.mono + timeout);
     }
 
-    /// Answers a request of [`LinkEvent::Requested`] with one MessagePack value.
+    /// Answers a request of [`LinkEvent::Requested`] with one MessagePack value of any size.
     ///
     /// # Errors
-    /// When the link is not active, the body is not one value or too large for one resource segment, too much waits
-    /// already, or nobody waits for this response.
+    /// When the link is not active, the body is not one value, too much waits already, or nobody waits for this response.
     pub fn respond(
         &mut self,
         now: Now,
@@ -159,21 +167,79 @@ impl Link {
         request: RequestId,
         body: &[u8],
     ) -> Result<(), LinkError> {
+        self.respond_with(now, rng, request, body, Compression::Auto)
+    }
+
+    /// [`Link::respond`] with a say in whether a response that takes more than a packet is compressed.
+    ///
+    /// # Errors
+    /// As [`Link::respond`].
+    pub fn respond_with(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        request: RequestId,
+        body: &[u8],
+        compression: Compression,
+    ) -> Result<(), LinkError> {
+        self.may_respond(request)?;
+        msgpack::check_single(body).map_err(|_| LinkError::Body)?;
+        let framed = Writer::with_capacity(body.len() + RESPONSE_FRAMING).array(2);
+        let packed = framed.bin(request.as_ref()).raw(body).into_bytes();
+        if self.send_sealed(now, rng, Context::RESPONSE, &packed).is_none() {
+            let options = ResourceOptions { metadata: None, compression };
+            return self.respond_from(now, rng, request, packed.into(), options);
+        }
+        self.requests.asked.remove(&request);
+        Ok(())
+    }
+
+    /// Answers a request with a file: its bytes as they are, and `metadata`, one MessagePack value. Peers cannot read a file
+    /// without metadata; an empty map will do.
+    ///
+    /// # Errors
+    /// As [`Link::respond`], and when the file is empty or the metadata longer than a segment.
+    pub fn respond_file(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        request: RequestId,
+        metadata: Bytes,
+        body: Bytes,
+        compression: Compression,
+    ) -> Result<(), LinkError> {
+        self.may_respond(request)?;
+        msgpack::check_single(&metadata).map_err(|_| LinkError::Body)?;
+        if body.is_empty() {
+            return Err(LinkError::Body);
+        }
+        let options = ResourceOptions { metadata: Some(metadata), compression };
+        self.respond_from(now, rng, request, Source::Whole(body), options)
+    }
+
+    fn may_respond(&self, request: RequestId) -> Result<(), LinkError> {
         if !self.is_up() {
             return Err(LinkError::NotActive);
         }
-        msgpack::check_single(body).map_err(|_| LinkError::Body)?;
         if !self.requests.asked.contains_key(&request) {
             return Err(LinkError::UnknownRequest);
         }
-        let framed = Writer::with_capacity(body.len() + RESPONSE_FRAMING).array(2);
-        let packed = framed.bin(request.as_ref()).raw(body).into_bytes();
         if self.packets.len() >= super::PACKETS_MAX {
             return Err(LinkError::Full);
         }
-        if self.send_sealed(now, rng, Context::RESPONSE, &packed).is_none() {
-            self.enqueue(rng, Transfer::new(Purpose::Response(request), packed.into()))?;
-        }
+        Ok(())
+    }
+
+    fn respond_from(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        request: RequestId,
+        source: Source,
+        options: ResourceOptions,
+    ) -> Result<(), LinkError> {
+        let id = self.transfers.next_id();
+        self.enqueue(now, rng, Transfer::new(id, Purpose::Response(request), source, options))?;
         self.requests.asked.remove(&request);
         Ok(())
     }
@@ -214,18 +280,15 @@ impl Link {
         now: Now,
         rng: &mut dyn CryptoRng,
         id: RequestId,
-        metadata: Option<&Bytes>,
+        metadata: Option<Bytes>,
         body: Bytes,
     ) {
-        let response = if metadata.is_some() {
-            Ok(Writer::with_capacity(body.len() + 5).bin(&body).into_bytes().into())
-        } else {
-            match parse_response(&body) {
-                Some((named, value)) if named == id => Ok(body.slice_ref(value)),
-                _ => Err(RequestError::Failed),
-            }
+        let response = match parse_response(&body) {
+            _ if metadata.is_some() => Ok(body),
+            Some((named, value)) if named == id => Ok(body.slice_ref(value)),
+            _ => Err(RequestError::Failed),
         };
-        self.conclude_request(now, rng, id, response);
+        self.conclude_request_with(now, rng, id, response, metadata);
     }
 
     /// The peer proved that the request resource arrived: from now on the response is waited for.
@@ -259,6 +322,17 @@ impl Link {
         id: RequestId,
         response: Result<Bytes, RequestError>,
     ) {
+        self.conclude_request_with(now, rng, id, response, None);
+    }
+
+    fn conclude_request_with(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        id: RequestId,
+        response: Result<Bytes, RequestError>,
+        metadata: Option<Bytes>,
+    ) {
         if self.requests.pending.remove(&id).is_none() {
             return;
         }
@@ -266,13 +340,14 @@ impl Link {
         if response == Err(RequestError::Timeout) {
             self.requests.expired.insert(id, ());
         }
-        self.events.push_back(LinkEvent::Responded { request: id, response });
+        self.events.push_back(LinkEvent::Responded { request: id, response, metadata });
         self.drop_request_transfer(now, rng, id);
     }
 
     pub(super) fn abandon_requests(&mut self) {
         for (request, _) in core::mem::take(&mut self.requests.pending) {
-            self.events.push_back(LinkEvent::Responded { request, response: Err(RequestError::LinkClosed) });
+            let response = Err(RequestError::LinkClosed);
+            self.events.push_back(LinkEvent::Responded { request, response, metadata: None });
         }
         self.requests = Requests::new();
     }

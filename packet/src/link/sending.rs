@@ -1,14 +1,19 @@
-//! Resources that go out: one at a time is on its way. docs/protocol/2-link.md, section 9.
+//! Resources that go out: one at a time is on its way, the next segments of it are made ready meanwhile.
+//! docs/protocol/2-link.md, section 9.
 
 use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::job::{LinkJob, LinkJobResult, Outcome, Work};
-use super::transfer::{Current, OUTGOING_BYTES_MAX, OUTGOING_MAX, Purpose, RTT_FACTOR, Stage, Transfer, Transfers};
-use super::{Link, LinkError, LinkEvent, LinkState, ResourceOutcome, Timer};
+use super::source::Source;
+use super::transfer::{
+    OUTGOING_BYTES_MAX, OUTGOING_MAX, PREPARED_AHEAD, Purpose, RTT_FACTOR, ResourceOptions, Sending, Transfer,
+    TransferId, Transfers,
+};
+use super::{Link, LinkError, LinkState, ResourceEvent, ResourceOutcome, Timer};
 use crate::hash::{PacketHash, RequestId, ResourceHash};
 use crate::resource::{
-    Outgoing, OutgoingStep, PREFIX_LEN, PartRequest, Prepare, ResourceFlags, SEGMENT_MAX, Segment, part_size,
+    Heading, Outgoing, OutgoingStep, PREFIX_LEN, PartRequest, Prepare, ResourceFlags, SEGMENT_MAX, Segment, part_size,
 };
 use crate::stack::RequestError;
 use crate::time::Now;
@@ -20,71 +25,196 @@ enum Ending {
     Delivered,
     Failed,
     Rejected,
+    Cancelled,
 }
 
 impl Link {
-    /// Sends a resource outside requests, at most one segment. `metadata` is one MessagePack value. Ends with
-    /// [`LinkEvent::Resource`].
+    /// Sends a resource of any size outside requests. Ends with [`ResourceEvent::Ended`].
     ///
     /// # Errors
-    /// When the link is not active, the data is empty (peers cannot read that with metadata) or too large, or too much
-    /// waits already.
+    /// When the link is not active, the data is empty (peers cannot read that with metadata), the metadata is not one
+    /// MessagePack value or longer than a segment, or too much waits already.
     pub fn send_resource(
         &mut self,
+        now: Now,
         rng: &mut dyn CryptoRng,
-        metadata: Option<Bytes>,
         body: Bytes,
-    ) -> Result<(), LinkError> {
+        options: ResourceOptions,
+    ) -> Result<TransferId, LinkError> {
+        self.send_from(now, rng, Source::Whole(body), options)
+    }
+
+    /// Sends a resource of `len` bytes that need not be in memory: each segment is asked for with
+    /// [`ResourceEvent::Wanted`], up to two ahead of the one on its way, and given with [`Link::supply_resource`].
+    ///
+    /// # Errors
+    /// As [`Link::send_resource`].
+    pub fn stream_resource(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        len: u64,
+        options: ResourceOptions,
+    ) -> Result<TransferId, LinkError> {
+        self.send_from(now, rng, Source::Supplied { len }, options)
+    }
+
+    fn send_from(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        source: Source,
+        options: ResourceOptions,
+    ) -> Result<TransferId, LinkError> {
         if !self.is_up() {
             return Err(LinkError::NotActive);
         }
-        if body.is_empty() || metadata.as_ref().is_some_and(|value| crate::msgpack::check_single(value).is_err()) {
+        let malformed = |value: &Bytes| crate::msgpack::check_single(value).is_err();
+        if source.len() == 0 || options.metadata.as_ref().is_some_and(malformed) {
             return Err(LinkError::Body);
         }
-        self.enqueue(rng, Transfer { metadata, ..Transfer::new(Purpose::Plain, body) })
+        let id = self.transfers.next_id();
+        self.enqueue(now, rng, Transfer::new(id, Purpose::Plain, source, options))?;
+        Ok(id)
     }
 
-    /// Queues a resource; one at a time is on its way.
-    pub(super) fn enqueue(&mut self, rng: &mut dyn CryptoRng, transfer: Transfer) -> Result<(), LinkError> {
-        if transfer.len() > SEGMENT_MAX {
-            return Err(LinkError::TooLarge { len: transfer.len(), max: SEGMENT_MAX });
+    /// Gives the bytes that [`ResourceEvent::Wanted`] asks for: all of them at once.
+    ///
+    /// # Errors
+    /// When nothing is wanted for this resource, or not that many bytes.
+    pub fn supply_resource(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        resource: TransferId,
+        data: Bytes,
+    ) -> Result<(), LinkError> {
+        let wants = |sending: &&mut Sending| sending.transfer.id == resource && sending.wanted;
+        let sending = self.transfers.sending.as_mut().filter(wants).ok_or(LinkError::UnknownResource)?;
+        let (_, len) = sending.transfer.share(sending.begun + 1);
+        if data.len() != len {
+            return Err(LinkError::Length { len: data.len(), wanted: len });
         }
-        let waiting: usize = self.transfers.waiting.iter().map(Transfer::len).sum();
-        if self.transfers.waiting.len() >= OUTGOING_MAX || waiting + transfer.len() > OUTGOING_BYTES_MAX {
-            return Err(LinkError::Full);
-        }
-        self.transfers.waiting.push_back(transfer);
-        self.advance(rng);
+        sending.wanted = false;
+        self.prepare(rng, data);
+        self.advance(now, rng);
         Ok(())
     }
 
-    /// Starts on the next resource when none is on its way.
-    fn advance(&mut self, rng: &mut dyn CryptoRng) {
-        if self.transfers.current.is_some() {
+    /// Ends a resource in either direction; an offered one is refused. The peer is told.
+    ///
+    /// # Errors
+    /// When there is no such resource outside requests any more.
+    pub fn cancel_resource(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        resource: TransferId,
+    ) -> Result<(), LinkError> {
+        let of_it = |transfer: &Transfer| transfer.id == resource && transfer.purpose == Purpose::Plain;
+        if let Some(index) = self.transfers.waiting.iter().position(of_it) {
+            self.transfers.waiting.remove(index);
+            self.resource_event(resource, ResourceEvent::Ended(ResourceOutcome::Cancelled));
+            return Ok(());
+        }
+        if self.transfers.sending.as_ref().is_some_and(|sending| of_it(&sending.transfer)) {
+            self.cancel_sending(now, rng);
+            self.finish_outgoing(now, rng, Ending::Cancelled);
+            return Ok(());
+        }
+        self.cancel_arriving(now, rng, resource)
+    }
+
+    /// Tells the receiver that nothing more comes; between two segments, by the hash of the first.
+    fn cancel_sending(&mut self, now: Now, rng: &mut dyn CryptoRng) {
+        let Some(sending) = &self.transfers.sending else { return };
+        let current = sending.current.as_ref().map(|outgoing| outgoing.hash());
+        if let Some(hash) = current.or(sending.original) {
+            self.send_cancel(now, rng, Context::RESOURCE_SENDER_CANCEL, hash);
+        }
+    }
+
+    /// Queues a resource; one at a time is on its way.
+    pub(super) fn enqueue(&mut self, now: Now, rng: &mut dyn CryptoRng, transfer: Transfer) -> Result<(), LinkError> {
+        if transfer.block_len() > SEGMENT_MAX {
+            return Err(LinkError::TooLarge { len: transfer.block_len(), max: SEGMENT_MAX });
+        }
+        let waiting: usize = self.transfers.waiting.iter().map(|transfer| transfer.source.held()).sum();
+        let crowded = waiting > 0 && waiting + transfer.source.held() > OUTGOING_BYTES_MAX;
+        if self.transfers.waiting.len() >= OUTGOING_MAX || crowded {
+            return Err(LinkError::Full);
+        }
+        self.transfers.waiting.push_back(transfer);
+        self.advance(now, rng);
+        Ok(())
+    }
+
+    /// Starts on the next resource when none is on its way, has the next segments made ready, and sends the one whose turn
+    /// it is.
+    fn advance(&mut self, now: Now, rng: &mut dyn CryptoRng) {
+        if self.transfers.sending.is_none() {
+            let Some(transfer) = self.transfers.waiting.pop_front() else { return };
+            let patience = transfer.patience.unwrap_or_else(|| self.rtt.unwrap_or_default().saturating_mul(RTT_FACTOR));
+            self.transfers.sending = Some(Sending::new(transfer, patience));
+        }
+        self.prepare_ahead(rng);
+        let Some(sending) = &mut self.transfers.sending else { return };
+        if sending.current.is_some() {
             return;
         }
-        let Some(key) = self.keys.clone() else { return };
-        let Some(transfer) = self.transfers.waiting.pop_front() else { return };
+        let Some(segment) = sending.ready.remove(&(sending.proved + 1)) else { return };
+        let heading = sending.heading();
+        let outgoing = Box::new(Outgoing::new(now.mono, segment, heading, sending.patience));
+        sending.original.get_or_insert(outgoing.hash());
+        sending.current = Some(outgoing);
+        // While it is on its way there is time for the next.
+        self.prepare_ahead(rng);
+        self.handle_outgoing_step(now, rng, OutgoingStep::Advertise);
+    }
+
+    /// Has segments made ready as far ahead as they should be. Before the first one is on its way no other is begun: it
+    /// would only delay that.
+    fn prepare_ahead(&mut self, rng: &mut dyn CryptoRng) {
+        while let Some(sending) = &mut self.transfers.sending {
+            let ahead = if sending.original.is_some() { PREPARED_AHEAD } else { 0 };
+            let next = sending.begun + 1;
+            if sending.wanted || next > sending.transfer.segments() || sending.begun > sending.proved + ahead {
+                return;
+            }
+            let (offset, len) = sending.transfer.share(next);
+            match sending.transfer.source.slice(offset, len) {
+                Some(data) => self.prepare(rng, data),
+                None => {
+                    sending.wanted = true;
+                    let id = sending.transfer.id;
+                    return self.resource_event(id, ResourceEvent::Wanted { offset, len });
+                }
+            }
+        }
+    }
+
+    /// Has the next segment made ready from its share of the data.
+    fn prepare(&mut self, rng: &mut dyn CryptoRng, body: Bytes) {
+        let rate = self.transfers.sent_rate;
+        let (Some(key), Some(sending)) = (self.keys.clone(), &mut self.transfers.sending) else { return };
+        sending.begun += 1;
         let (mut prefix, mut random, mut iv) = ([0; PREFIX_LEN], [0; 4], [0; 16]);
         rng.fill_bytes(&mut prefix);
         rng.fill_bytes(&mut random);
         rng.fill_bytes(&mut iv);
-        let number = self.transfers.jobs;
-        self.transfers.jobs += 1;
-        let patience = transfer.patience.unwrap_or_else(|| self.rtt.unwrap_or_default().saturating_mul(RTT_FACTOR));
-        self.transfers.current =
-            Some(Current { purpose: transfer.purpose, patience, stage: Stage::Preparing { number } });
+        let transfer = &sending.transfer;
         let segment = Prepare {
-            metadata: transfer.metadata,
-            body: transfer.body,
-            compress: transfer.compress,
+            metadata: transfer.metadata.clone().filter(|_| sending.begun == 1),
+            body,
+            compress: transfer.compression.applies(transfer.source.len(), rate),
             key,
             part_size: part_size(self.mtu),
             prefix,
             iv,
             random,
         };
-        self.jobs.push_back(LinkJob(Work::Prepare { number, segment }));
+        let work = Work::Prepare { transfer: transfer.id, number: sending.begun, segment };
+        self.jobs.push_back(LinkJob(work));
     }
 
     /// Takes back the result of a job. `poll_*` may have news afterwards.
@@ -93,27 +223,29 @@ impl Link {
             return;
         }
         match done.0 {
-            Outcome::Prepared { number, segment } => self.handle_prepared(now, rng, number, segment),
+            Outcome::Prepared { transfer, number, segment } => {
+                self.handle_prepared(now, rng, transfer, number, segment);
+            }
             Outcome::Assembled { resource, content } => self.handle_assembled(now, rng, resource, content),
         }
     }
 
-    fn handle_prepared(&mut self, now: Now, rng: &mut dyn CryptoRng, number: u64, segment: Option<Segment>) {
-        let Some(Current { purpose, patience, stage: stage @ Stage::Preparing { .. } }) = &mut self.transfers.current
-        else {
-            return;
+    fn handle_prepared(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        transfer: TransferId,
+        number: u64,
+        segment: Option<Segment>,
+    ) {
+        let is_it = |sending: &&mut Sending| sending.transfer.id == transfer;
+        let Some(sending) = self.transfers.sending.as_mut().filter(is_it) else { return };
+        let Some(segment) = segment else {
+            self.cancel_sending(now, rng);
+            return self.finish_outgoing(now, rng, Ending::Failed);
         };
-        if !matches!(stage, Stage::Preparing { number: expected } if *expected == number) {
-            return;
-        }
-        let Some(segment) = segment else { return self.finish_outgoing(now, rng, Ending::Failed) };
-        let (request, kind) = match *purpose {
-            Purpose::Request(id) => (Some(id), ResourceFlags::REQUEST),
-            Purpose::Response(id) => (Some(id), ResourceFlags::RESPONSE),
-            Purpose::Plain => (None, ResourceFlags::default()),
-        };
-        *stage = Stage::Sending(Box::new(Outgoing::new(now.mono, segment, request, kind, *patience)));
-        self.handle_outgoing_step(now, rng, OutgoingStep::Advertise);
+        sending.ready.insert(number, segment);
+        self.advance(now, rng);
     }
 
     fn handle_outgoing_step(&mut self, now: Now, rng: &mut dyn CryptoRng, step: OutgoingStep) {
@@ -172,55 +304,75 @@ impl Link {
         plaintext: &[u8],
     ) {
         let Some(request) = PartRequest::parse(plaintext) else { return };
-        let Some(outgoing) = self.transfers.outgoing_named(request.hash.as_ref()) else {
+        let Some(outgoing) = self.transfers.outgoing().filter(|outgoing| outgoing.hash() == request.hash) else {
             // Given up or done; the cancel that said so may have been lost. Who has it all ignores this.
             return self.send_cancel(now, rng, Context::RESOURCE_SENDER_CANCEL, request.hash);
         };
         let step = outgoing.handle_request(now.mono, packet, &request);
         self.handle_outgoing_step(now, rng, step);
+        self.report_sent();
     }
 
-    pub(super) fn handle_resource_proof(&mut self, now: Now, rng: &mut dyn CryptoRng, data: &[u8]) {
-        if self.transfers.outgoing().is_some_and(|outgoing| outgoing.is_proof(data)) {
-            self.heard(now);
-            self.finish_outgoing(now, rng, Ending::Delivered);
+    /// Tells how much of a resource outside requests went out.
+    fn report_sent(&mut self) {
+        let Some(sending) = &self.transfers.sending else { return };
+        if sending.transfer.purpose == Purpose::Plain {
+            let (id, total) = (sending.transfer.id, sending.transfer.total());
+            let current = sending.current.as_ref().map_or(0, |outgoing| outgoing.sent_content());
+            let done = sending.done.saturating_add(current).min(total);
+            self.resource_progress(id, done, total);
         }
     }
 
+    pub(super) fn handle_resource_proof(&mut self, now: Now, rng: &mut dyn CryptoRng, data: &[u8]) {
+        let Some(sending) = &mut self.transfers.sending else { return };
+        let Some(proved) = sending.current.take_if(|outgoing| outgoing.is_proof(data)) else { return };
+        sending.proved += 1;
+        sending.done = sending.done.saturating_add(proved.content_len());
+        let is_last = sending.proved >= sending.transfer.segments();
+        self.transfers.sent_rate = proved.rate(now.mono).or(self.transfers.sent_rate);
+        self.timers.clear(Timer::Outgoing);
+        self.heard(now);
+        if is_last {
+            return self.finish_outgoing(now, rng, Ending::Delivered);
+        }
+        self.advance(now, rng);
+    }
+
     pub(super) fn handle_receiver_cancel(&mut self, now: Now, rng: &mut dyn CryptoRng, plaintext: &[u8]) {
-        if self.transfers.outgoing_named(plaintext).is_some() {
+        if self.transfers.is_sending(plaintext) {
             self.finish_outgoing(now, rng, Ending::Rejected);
         }
     }
 
     fn finish_outgoing(&mut self, now: Now, rng: &mut dyn CryptoRng, ending: Ending) {
         self.timers.clear(Timer::Outgoing);
-        let Some(current) = self.transfers.current.take() else { return };
-        match (current.purpose, ending) {
+        let Some(sending) = self.transfers.sending.take() else { return };
+        match (sending.transfer.purpose, ending) {
             (Purpose::Request(id), Ending::Delivered) => self.request_delivered(now, id),
             (Purpose::Request(id), Ending::Failed) => self.conclude_request(now, rng, id, Err(RequestError::Timeout)),
             (Purpose::Request(id), Ending::Rejected) => self.conclude_request(now, rng, id, Err(RequestError::Failed)),
             // The peer's request runs into its timeout.
-            (Purpose::Response(_), _) => {}
+            (Purpose::Response(_), _) | (Purpose::Request(_), Ending::Cancelled) => {}
             (Purpose::Plain, ending) => {
-                if let Stage::Sending(outgoing) = current.stage {
-                    let outcome = match ending {
-                        Ending::Delivered => ResourceOutcome::Delivered,
-                        Ending::Failed => ResourceOutcome::Failed,
-                        Ending::Rejected => ResourceOutcome::Rejected,
-                    };
-                    self.events.push_back(LinkEvent::Resource { resource: outgoing.hash(), outcome });
-                }
+                let outcome = match ending {
+                    Ending::Delivered => ResourceOutcome::Delivered,
+                    Ending::Failed => ResourceOutcome::Failed,
+                    Ending::Rejected => ResourceOutcome::Rejected,
+                    Ending::Cancelled => ResourceOutcome::Cancelled,
+                };
+                self.resource_event(sending.transfer.id, ResourceEvent::Ended(outcome));
             }
         }
-        self.advance(rng);
+        self.advance(now, rng);
     }
 
     /// The request is over: its resource, if it is still on its way or waits, is not needed.
     pub(super) fn drop_request_transfer(&mut self, now: Now, rng: &mut dyn CryptoRng, id: RequestId) {
-        self.transfers.waiting.retain(|transfer| transfer.purpose != Purpose::Request(id));
-        if self.transfers.current.as_ref().is_some_and(|current| current.purpose == Purpose::Request(id)) {
-            self.finish_outgoing(now, rng, Ending::Delivered);
+        let purpose = Purpose::Request(id);
+        self.transfers.waiting.retain(|transfer| transfer.purpose != purpose);
+        if self.transfers.sending.as_ref().is_some_and(|sending| sending.transfer.purpose == purpose) {
+            self.finish_outgoing(now, rng, Ending::Cancelled);
         }
     }
 
@@ -233,13 +385,31 @@ impl Link {
     /// Forgets all transfers; those of requests end with their requests.
     pub(super) fn abandon_transfers(&mut self) {
         let transfers = core::mem::replace(&mut self.transfers, Transfers::new());
-        if let Some(Current { purpose: Purpose::Plain, stage: Stage::Sending(outgoing), .. }) = transfers.current {
-            self.events.push_back(LinkEvent::Resource { resource: outgoing.hash(), outcome: ResourceOutcome::Failed });
+        let sending = transfers.sending.into_iter().map(|sending| sending.transfer).chain(transfers.waiting);
+        let outgoing = sending.filter(|transfer| transfer.purpose == Purpose::Plain).map(|transfer| transfer.id);
+        let arriving = transfers.arriving.into_iter().filter(|(_, arriving)| arriving.purpose == Purpose::Plain);
+        let ids = outgoing.chain(arriving.map(|(id, _)| id)).chain(transfers.offers.into_keys());
+        for id in ids.collect::<Vec<_>>() {
+            self.resource_event(id, ResourceEvent::Ended(ResourceOutcome::Failed));
         }
-        for (resource, receiving) in transfers.incoming {
-            if receiving.purpose == Purpose::Plain {
-                self.events.push_back(LinkEvent::Resource { resource, outcome: ResourceOutcome::Failed });
-            }
+    }
+}
+
+impl Sending {
+    /// What the advertisement of the segment after the proved ones says.
+    fn heading(&self) -> Heading {
+        let (request, kind) = match self.transfer.purpose {
+            Purpose::Request(id) => (Some(id), ResourceFlags::REQUEST),
+            Purpose::Response(id) => (Some(id), ResourceFlags::RESPONSE),
+            Purpose::Plain => (None, ResourceFlags::default()),
+        };
+        Heading {
+            request,
+            flags: kind.with(ResourceFlags::METADATA, self.transfer.metadata.is_some()),
+            total_size: self.transfer.total(),
+            original: self.original,
+            segment: self.proved + 1,
+            segments: self.transfer.segments(),
         }
     }
 }

@@ -2,17 +2,13 @@
 
 use core::time::Duration;
 
-use bytes::Bytes;
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use rand_core::CryptoRng;
 
 use super::establish::Start;
-use super::transfer::{Purpose, Transfer};
-use super::{Link, LinkError, LinkState, Peer, RequestOptions};
+use super::{Link, LinkState, Peer, RequestOptions};
 use crate::crypto::TokenKey;
 use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId};
 use crate::identity::PublicIdentity;
-use crate::msgpack::Writer;
 use crate::stack::Role;
 use crate::time::{Instant, Now};
 
@@ -92,36 +88,6 @@ impl Link {
         link
     }
 
-    /// Answers a request with a file: the raw body as a resource with metadata.
-    ///
-    /// # Errors
-    /// As [`Link::respond`].
-    pub fn respond_with_file(
-        &mut self,
-        rng: &mut dyn CryptoRng,
-        request: RequestId,
-        metadata: Bytes,
-        body: Bytes,
-    ) -> Result<(), LinkError> {
-        let transfer = Transfer::new(Purpose::Response(request), body);
-        self.enqueue(rng, Transfer { metadata: Some(metadata), ..transfer })
-    }
-
-    /// Answers a request without trying to compress the response.
-    ///
-    /// # Errors
-    /// As [`Link::respond`].
-    pub fn respond_uncompressed(
-        &mut self,
-        rng: &mut dyn CryptoRng,
-        request: RequestId,
-        body: &[u8],
-    ) -> Result<(), LinkError> {
-        let packed = Writer::new().array(2).bin(request.as_ref()).raw(body).into_bytes();
-        let transfer = Transfer::new(Purpose::Response(request), packed.into());
-        self.enqueue(rng, Transfer { compress: false, ..transfer })
-    }
-
     /// Waits for the proof of a packet as if it had been sent now.
     pub fn await_proof(&mut self, now: Now, packet: PacketHash) {
         self.receipts.insert(packet, now.mono);
@@ -130,14 +96,6 @@ impl Link {
     /// Waits for a response as if the request had been sent now.
     pub fn await_response(&mut self, now: Now, request: RequestId, options: RequestOptions) {
         self.insert_pending(now, request, options);
-    }
-
-    /// [`Link::send_resource`] without compression.
-    ///
-    /// # Errors
-    /// As [`Link::send_resource`].
-    pub fn send_resource_uncompressed(&mut self, rng: &mut dyn CryptoRng, body: Bytes) -> Result<(), LinkError> {
-        self.enqueue(rng, Transfer { compress: false, ..Transfer::new(Purpose::Plain, body) })
     }
 
     /// The peer counts as identified.
@@ -163,6 +121,23 @@ impl Link {
             outgoing: self.transfers.outgoing_count(),
             requests: self.requests.pending.len(),
         }
+    }
+
+    /// The sequence number that the channel expects next and how many messages it holds; `None` when it is not open.
+    pub fn channel_state(&self) -> Option<(u16, usize)> {
+        self.channel.as_ref().map(|channel| channel.receiver.state())
+    }
+
+    /// The sequence number that the channel expects next is this one.
+    pub fn expect_message(&mut self, next: u16) {
+        if let Some(channel) = &mut self.channel {
+            channel.receiver.start_at(next);
+        }
+    }
+
+    /// The channel's sending window; `None` when it is not open.
+    pub fn channel_window(&self) -> Option<crate::channel::Window> {
+        self.channel.as_ref().map(|channel| channel.sender.window)
     }
 
     /// Window, minimum, maximum, fast rounds and very slow rounds of every arriving resource.

@@ -1,184 +1,23 @@
-//! Two ends of a link and a channel between them that delays, reorders and loses, in virtual time.
+//! Links: requests over bad media, what a peer can make a link hold, and how links begin and end.
 
-use std::collections::BTreeMap;
+mod channels;
+mod pair;
+mod segments;
 
 use proptest::prelude::*;
+
+use pair::{CALM, INITIATOR, Medium, Pair, RESPONDER, end, receive, secs, start};
 
 use super::*;
 use crate::hash::sha256;
 use crate::identity::Identity;
-use crate::link::testing::Established;
 use crate::msgpack::Writer;
 use crate::resource::{Advertisement, ResourceFlags, SEGMENT_MAX, TRANSFER_MAX};
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::testing::TestRng;
-use crate::time::UnixTime;
 
 const OPTIONS: RequestOptions =
     RequestOptions { timeout: Some(Duration::from_secs(3600)), max_response: 2 * SEGMENT_MAX };
-
-fn start() -> Now {
-    Now { mono: Instant::from_micros(1_000_000_000), unix: UnixTime(1_700_000_000) }
-}
-
-fn secs(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
-}
-
-/// How the channel treats packets.
-#[derive(Debug, Clone, Copy)]
-struct Channel {
-    latency: Duration,
-    /// A packet takes up to so many latencies longer, which reorders.
-    jitter: f64,
-    loss: f64,
-    /// After a loss so many packets come through.
-    pause: u32,
-    /// Packets of this context never come through.
-    swallowed: Option<Context>,
-}
-
-const CALM: Channel =
-    Channel { latency: Duration::from_millis(100), jitter: 0.0, loss: 0.0, pause: 0, swallowed: None };
-
-struct Pair {
-    ends: [Link; 2],
-    events: [Vec<LinkEvent>; 2],
-    rng: TestRng,
-    now: Now,
-    channel: Channel,
-    on_the_way: BTreeMap<(Instant, u64), (usize, Bytes)>,
-    sent: u64,
-    /// Packets that came through since the last one that was lost.
-    since_lost: u32,
-}
-
-const INITIATOR: usize = 0;
-const RESPONDER: usize = 1;
-
-impl Pair {
-    /// An established link of this MTU over a calm channel.
-    fn new(mtu: usize, seed: u64) -> Self {
-        Self::over(CALM, mtu, seed)
-    }
-
-    /// A link over this channel, which behaves only while the link is established.
-    fn over(channel: Channel, mtu: usize, seed: u64) -> Self {
-        let mut rng = TestRng::seeded(seed);
-        let owner = Identity::generate(&mut rng);
-        let path = Initiate { mtu, hops: 1, first_hop_timeout: secs(6.0) };
-        let to = DestinationHash::new([5; 16]);
-        let (initiator, request) = Link::initiate(start(), &mut rng, to, owner.public(), path);
-        let request = request.encode();
-        let (responder, proof) =
-            Link::accept(start(), &mut rng, &owner, &PacketRef::parse(&request).unwrap(), 1).unwrap();
-        let mut pair = Self {
-            ends: [initiator, responder],
-            events: [vec![], vec![]],
-            rng,
-            now: start(),
-            channel: Channel { latency: channel.latency, ..CALM },
-            on_the_way: BTreeMap::new(),
-            sent: 0,
-            since_lost: 0,
-        };
-        pair.ends[RESPONDER].register_path("/get");
-        pair.put(RESPONDER, proof);
-        pair.run_for(channel.latency * 3);
-        pair.channel = channel;
-        assert_eq!(pair.ends.each_ref().map(Link::state), [LinkState::Active; 2]);
-        pair.events = [vec![], vec![]];
-        pair
-    }
-
-    fn chance(&mut self, of: f64) -> bool {
-        let mut draw = [0; 4];
-        rand_core::Rng::fill_bytes(&mut self.rng, &mut draw);
-        f64::from(u32::from_le_bytes(draw)) < of * f64::from(u32::MAX)
-    }
-
-    fn put(&mut self, from: usize, packet: Packet) {
-        if self.channel.swallowed == Some(packet.context) {
-            return;
-        }
-        // Peers give up after three or four losses of the same step in a row: that is a dead link, not a lossy one.
-        // What has no repetition of its own is the caller's to repeat.
-        let once = matches!(packet.context, Context::REQUEST | Context::RESPONSE | Context::LINK_RTT);
-        self.since_lost += 1;
-        if !once && self.since_lost > self.channel.pause && self.chance(self.channel.loss) {
-            self.since_lost = 0;
-            return;
-        }
-        let mut late = 0.0;
-        while late < self.channel.jitter && self.chance(0.5) {
-            late += self.channel.jitter / 8.0;
-        }
-        self.sent += 1;
-        let at = self.now.mono + self.channel.latency + self.channel.latency.mul_f64(late);
-        self.on_the_way.insert((at, self.sent), (1 - from, packet.encode()));
-    }
-
-    fn settle(&mut self) {
-        for end in [INITIATOR, RESPONDER] {
-            while let Some(job) = self.ends[end].poll_job() {
-                self.ends[end].handle_job(self.now, &mut self.rng, job.run());
-            }
-            while let Some(packet) = self.ends[end].poll_packet() {
-                assert!(packet.encode().len() <= self.ends[end].mtu());
-                self.put(end, packet);
-            }
-            while let Some(event) = self.ends[end].poll_event() {
-                self.events[end].push(event);
-            }
-        }
-    }
-
-    /// Moves on to whatever happens next, unless that is after `end`.
-    fn step(&mut self, end: Instant) -> bool {
-        self.settle();
-        let arrival = self.on_the_way.first_key_value().map(|((at, _), _)| *at);
-        let timeouts = self.ends.iter().filter_map(Link::poll_timeout);
-        let Some(next) = timeouts.chain(arrival).min().filter(|next| *next <= end) else { return false };
-        self.now = self.now.later(next.since(self.now.mono));
-        while let Some(entry) = self.on_the_way.first_entry().filter(|entry| entry.key().0 <= next) {
-            let (to, frame) = entry.remove();
-            self.ends[to].handle_packet(self.now, &mut self.rng, &PacketRef::parse(&frame).unwrap());
-            self.settle();
-        }
-        for end in &mut self.ends {
-            end.handle_timeout(self.now, &mut self.rng);
-        }
-        self.settle();
-        true
-    }
-
-    fn run_for(&mut self, time: Duration) {
-        let end = self.now.mono + time;
-        while self.step(end) {}
-        self.now = self.now.later(end.since(self.now.mono));
-    }
-
-    /// Requests `body`, answers with `response`, and returns what came of it.
-    fn ask(&mut self, body: &[u8], response: &[u8]) -> Result<Bytes, RequestError> {
-        let id = self.ends[INITIATOR].request(self.now, &mut self.rng, "/get", body, OPTIONS).unwrap();
-        let end = self.now.mono + secs(48.0 * 3600.0);
-        while self.step(end) {
-            for event in std::mem::take(&mut self.events[RESPONDER]) {
-                if let LinkEvent::Requested { request, body: asked, .. } = event {
-                    assert_eq!((request, &*asked), (id, body));
-                    self.ends[RESPONDER].respond(self.now, &mut self.rng, request, response).unwrap();
-                }
-            }
-            for event in std::mem::take(&mut self.events[INITIATOR]) {
-                if let LinkEvent::Responded { request, response } = event {
-                    assert_eq!(request, id);
-                    return response;
-                }
-            }
-        }
-        panic!("a request ends");
-    }
-}
 
 /// One MessagePack value around `len` bytes that compress well or not at all.
 fn value(len: usize, compressible: bool, seed: u64) -> Vec<u8> {
@@ -202,8 +41,8 @@ proptest! {
         compressible: bool,
         seed: u64,
     ) {
-        let channel = Channel { latency: Duration::from_millis(latency_ms), jitter, loss, pause: 3, ..CALM };
-        let mut pair = Pair::over(channel, mtu, seed);
+        let medium = Medium { latency: Duration::from_millis(latency_ms), jitter, loss, pause: 3, ..CALM };
+        let mut pair = Pair::over(medium, mtu, seed);
         let (body, response) = (value(asked, false, seed), value(len, compressible, seed ^ 1));
         let answer = pair.ask(&body, &response);
         prop_assert!(answer.as_deref() == Ok(&response[..]), "{:?}", answer.map(|answer| answer.len()));
@@ -243,26 +82,10 @@ proptest! {
 
 #[test]
 fn a_response_proves_that_its_request_arrived() {
-    let slow = Channel { jitter: 4.0, loss: 0.2, pause: 3, swallowed: Some(Context::RESOURCE_PROOF), ..CALM };
-    let mut pair = Pair::over(Channel { latency: secs(2.0), ..slow }, 500, 7);
+    let slow = Medium { jitter: 4.0, loss: 0.2, pause: 3, swallowed: Some(Context::RESOURCE_PROOF), ..CALM };
+    let mut pair = Pair::over(Medium { latency: secs(2.0), ..slow }, 500, 7);
     let (body, response) = (value(1000, false, 1), value(20_000, false, 2));
     assert_eq!(pair.ask(&body, &response).as_deref(), Ok(&response[..]));
-}
-
-fn end(initiator: bool) -> Link {
-    let owner = Identity::from_slice(&[4; 64]).unwrap();
-    Link::established(
-        start(),
-        &Established {
-            id: LinkId::new([1; 16]),
-            derived_key: [2; 64],
-            signing_seed: [3; 32],
-            mtu: 500,
-            rtt: secs(0.25),
-            destination: initiator.then_some(*owner.public()),
-            initiator: *owner.public().signing_key(),
-        },
-    )
 }
 
 fn advertisement(number: u64, request: Option<RequestId>, flags: ResourceFlags) -> Advertisement {
@@ -287,16 +110,11 @@ fn small_offer(number: u64) -> Advertisement {
     Advertisement { transfer_size: 1000, map: vec![[1; 4], [2; 4], [3; 4]], ..offer }
 }
 
-fn receive(link: &mut Link, rng: &mut TestRng, context: Context, plaintext: &[u8]) {
-    let packet = link.seal(rng, context, plaintext).unwrap().encode();
-    link.handle_packet(start(), rng, &PacketRef::parse(&packet).unwrap());
-}
-
 #[test]
-fn the_largest_response_comes_through_a_bad_channel() {
+fn the_largest_response_comes_through_a_bad_medium() {
     for (seed, mtu) in [(1, 500), (2, 1064)] {
-        let channel = Channel { latency: Duration::from_millis(300), jitter: 4.0, loss: 0.2, ..CALM };
-        let mut pair = Pair::over(channel, mtu, seed);
+        let medium = Medium { latency: Duration::from_millis(300), jitter: 4.0, loss: 0.2, ..CALM };
+        let mut pair = Pair::over(medium, mtu, seed);
         let response = value(1_000_000, false, seed);
         assert!(pair.ask(&[0xc0], &response).is_ok_and(|answer| answer == response), "seed {seed}");
     }
@@ -386,20 +204,21 @@ fn a_request_whose_size_is_misstated_is_refused() {
 }
 
 #[test]
-fn a_response_of_several_segments_fails_its_request_at_once() {
+fn a_response_above_the_limit_fails_its_request_at_once() {
     let mut link = end(true);
     let mut rng = TestRng::seeded(1);
     let id = link.request(start(), &mut rng, "/get", &[0xc0], OPTIONS).unwrap();
     link.poll_packet();
     let offered = Advertisement {
-        segments: 2,
+        segments: 3,
         transfer_size: 1000,
+        total_size: 2 * SEGMENT_MAX as u64 + 1,
         map: vec![[1; 4]],
         ..advertisement(1, Some(id), ResourceFlags::RESPONSE)
     };
     receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &offered.encode());
     assert_eq!(link.poll_packet().map(|packet| packet.context), Some(Context::RESOURCE_RECEIVER_CANCEL));
-    let failed = LinkEvent::Responded { request: id, response: Err(RequestError::Failed) };
+    let failed = LinkEvent::Responded { request: id, response: Err(RequestError::Failed), metadata: None };
     assert_eq!((link.poll_event(), link.poll_event()), (Some(failed), None));
 }
 
@@ -432,7 +251,7 @@ fn closing_fails_open_requests_and_transfers_before_the_link_is_down() {
     let packet = pair.ends[INITIATOR].send(now, rng, b"x").unwrap();
     pair.ends[INITIATOR].close(now, rng);
     pair.run_for(secs(1.0));
-    let closed = |request| LinkEvent::Responded { request, response: Err(RequestError::LinkClosed) };
+    let closed = |request| LinkEvent::Responded { request, response: Err(RequestError::LinkClosed), metadata: None };
     let events = &pair.events[INITIATOR];
     assert!(events.contains(&closed(small)) && events.contains(&closed(large)));
     assert!(events.contains(&LinkEvent::Undelivered { packet }));
@@ -453,18 +272,6 @@ fn a_request_is_answered_once() {
     assert_eq!(responder.respond(pair.now, &mut pair.rng, request, &[0xc1]), Err(LinkError::Body));
     assert_eq!(responder.respond(pair.now, &mut pair.rng, request, &[0xc0]), Ok(()));
     assert_eq!(responder.respond(pair.now, &mut pair.rng, request, &[0xc0]), Err(LinkError::UnknownRequest));
-}
-
-#[test]
-fn what_one_segment_cannot_hold_is_not_sent() {
-    let mut link = end(true);
-    let mut rng = TestRng::seeded(1);
-    // Array, time, path hash and the header of the body take 33 bytes.
-    let most = SEGMENT_MAX - 33;
-    let refused = link.request(start(), &mut rng, "/get", &value(most + 1, false, 1), OPTIONS);
-    assert_eq!(refused, Err(LinkError::TooLarge { len: SEGMENT_MAX + 1, max: SEGMENT_MAX }));
-    assert!(link.request(start(), &mut rng, "/get", &value(most, false, 1), OPTIONS).is_ok());
-    assert_eq!(link.held().requests, 1);
 }
 
 #[test]
@@ -551,7 +358,8 @@ fn a_proof_that_got_lost_is_sent_again_when_asked_for_or_when_the_resource_is_of
     let options = LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() };
     pair.ends[RESPONDER].set_options(options);
     let (now, rng) = (pair.now, &mut pair.rng);
-    pair.ends[INITIATOR].send_resource(rng, None, Bytes::from_static(b"hello")).unwrap();
+    let hello = Bytes::from_static(b"hello");
+    pair.ends[INITIATOR].send_resource(now, rng, hello, ResourceOptions::default()).unwrap();
     let job = pair.ends[INITIATOR].poll_job().unwrap();
     pair.ends[INITIATOR].handle_job(now, rng, job.run());
     let offer = pair.ends[INITIATOR].poll_packet().unwrap();
@@ -564,11 +372,14 @@ fn a_proof_that_got_lost_is_sent_again_when_asked_for_or_when_the_resource_is_of
     }
     pair.on_the_way.clear();
     pair.run_for(secs(12.0));
-    let outcome = |event: &LinkEvent| matches!(event, LinkEvent::Resource { outcome: ResourceOutcome::Delivered, .. });
-    assert!(pair.events[INITIATOR].iter().any(outcome), "{:?}", pair.events);
+    let ends = |events: &[LinkEvent], outcome| {
+        let ended = |event: &&LinkEvent| matches!(event, LinkEvent::Resource { event: ResourceEvent::Ended(how), .. } if *how == outcome);
+        events.iter().filter(ended).count()
+    };
+    assert_eq!(ends(&pair.events[INITIATOR], ResourceOutcome::Delivered), 1, "{:?}", pair.events);
     pair.put(INITIATOR, offer);
     pair.run_for(secs(0.15));
-    let received = pair.events[RESPONDER].iter().filter(|event| matches!(event, LinkEvent::Resource { .. })).count();
+    let received = ends(&pair.events[RESPONDER], ResourceOutcome::Received);
     assert_eq!((received, pair.ends[RESPONDER].held().incoming), (1, 0));
 }
 

@@ -79,9 +79,10 @@ impl Link {
         self.hops = hops;
     }
 
-    /// Bytes that arriving resources hold at this moment: what came so far, and the names of parts to come. It grows only
-    /// with packets of the peer.
+    /// Bytes that this end holds for its peer at this moment: what came of resources so far and the names of parts to come,
+    /// and messages that wait for one before them. It grows only with packets of the peer.
     pub fn held_bytes(&self) -> usize {
-        self.transfers.incoming.values().map(|receiving| receiving.incoming.held_bytes()).sum()
+        let messages = self.channel.as_ref().map_or(0, |channel| channel.receiver.held_bytes());
+        self.transfers.held_bytes() + messages
     }
 }

@@ -1,9 +1,7 @@
 //! The receiver of one segment. docs/protocol/2-link.md, sections 9.4 to 9.8.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
+use std::collections::BTreeSet;
 
 use super::segment::map_hash;
 use super::window::Window;
@@ -34,8 +32,8 @@ pub(crate) enum IncomingStep {
 
 /// A segment that is arriving.
 ///
-/// It holds at most the advertised number of bytes, and holds a byte only once it came: memory cannot be claimed by an
-/// advertisement.
+/// It holds at most the advertised number of bytes, and no more than a window beyond those that came: memory cannot be
+/// claimed by an advertisement.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     hash: ResourceHash,
@@ -46,11 +44,14 @@ pub(crate) struct Incoming {
     parts: usize,
     /// Names of the parts known so far, from the first on; at most `parts`.
     map: Vec<MapHash>,
-    /// The parts from the first on without a gap, joined.
+    /// The parts where they belong. It ends with the last part that is here; gaps, within one window, are zero.
     stream: Vec<u8>,
+    received: usize,
     contiguous: usize,
-    /// Parts after the first gap; at most one window.
-    ahead: BTreeMap<usize, Bytes>,
+    /// Parts that are here after the first gap; at most one window.
+    ahead: BTreeSet<usize>,
+    /// The part that comes next if none is lost.
+    expected: usize,
     pub(crate) window: Window,
     outstanding: usize,
     waiting_for_map: bool,
@@ -61,8 +62,11 @@ pub(crate) struct Incoming {
     /// No part came since the last request.
     round_is_new: bool,
     round_bytes: usize,
-    /// Whether a rate from request to part could be measured.
-    measured: bool,
+    /// From the last request to its first part, once measured.
+    round_trip: Option<f64>,
+    /// The last part of the last request, and whether it came.
+    last_wanted: Option<usize>,
+    last_came: bool,
     /// Expected rate in bits per second.
     rate_bps: f64,
     assembling: bool,
@@ -87,8 +91,10 @@ impl Incoming {
             parts: advertisement.transfer_size.div_ceil(part_size.max(1)),
             map: advertisement.map,
             stream: Vec::new(),
+            received: 0,
             contiguous: 0,
-            ahead: BTreeMap::new(),
+            ahead: BTreeSet::new(),
+            expected: 0,
             window: Window::new(previous_window),
             outstanding: 0,
             waiting_for_map: false,
@@ -98,7 +104,9 @@ impl Incoming {
             request_len: 0,
             round_is_new: false,
             round_bytes: 0,
-            measured: false,
+            round_trip: None,
+            last_wanted: None,
+            last_came: false,
             rate_bps,
             assembling: false,
         }
@@ -122,12 +130,12 @@ impl Incoming {
 
     /// Bytes of the stream that are here.
     pub(crate) fn received(&self) -> usize {
-        self.stream.len() + self.ahead.values().map(Bytes::len).sum::<usize>()
+        self.received
     }
 
     /// Bytes this holds: parts and map. While it is assembled, the stream is held elsewhere on its behalf.
     pub(crate) fn held_bytes(&self) -> usize {
-        let stream = if self.assembling { self.transfer_size } else { self.received() };
+        let stream = if self.assembling { self.transfer_size } else { self.stream.len() };
         stream + self.map.len() * MAP_HASH_LEN
     }
 
@@ -141,11 +149,15 @@ impl Incoming {
     pub(crate) fn next_request(&mut self) -> Vec<u8> {
         let mut wanted = Vec::new();
         let mut exhausted = false;
+        self.last_wanted = None;
         let end = self.contiguous.saturating_add(self.window.size).min(self.parts);
         for index in self.contiguous..end {
             match self.map.get(index) {
-                _ if self.ahead.contains_key(&index) => {}
-                Some(name) => wanted.push(*name),
+                _ if self.ahead.contains(&index) => {}
+                Some(name) => {
+                    wanted.push(*name);
+                    self.last_wanted = Some(index);
+                }
                 None => {
                     exhausted = true;
                     break;
@@ -171,6 +183,8 @@ impl Incoming {
         self.last_activity = now;
         self.requested_at = now;
         self.request_len = frame_len;
+        self.expected = self.contiguous;
+        self.last_came = false;
         self.round_is_new = true;
         self.round_bytes = 0;
     }
@@ -193,10 +207,14 @@ impl Incoming {
             self.round_is_new = false;
             let elapsed = now.since(self.requested_at).as_secs_f64();
             if elapsed > 0.0 {
-                self.measured = true;
-                self.window.measure((frame_len + self.request_len) as f64 / elapsed);
+                let rate = (frame_len + self.request_len) as f64 / elapsed;
+                self.round_trip = Some(elapsed);
+                self.window.measure(rate);
+                // What was known before may come from the handshake, whose packets are too small to tell.
+                self.rate_bps = self.rate_bps.max(rate * 8.0);
             }
         }
+        self.last_came |= self.last_wanted == Some(index);
         self.store(index, part);
         if self.contiguous == self.parts {
             return IncomingStep::Assemble;
@@ -208,27 +226,48 @@ impl Incoming {
         if self.waiting_for_map { IncomingStep::Wait } else { IncomingStep::Request }
     }
 
+    /// Where a part belongs. Parts come in order unless some were lost, so one look is enough as a rule.
     fn find(&self, part: &[u8]) -> Option<usize> {
-        if part.len() > self.part_size {
-            return None;
-        }
         let name = map_hash(part, self.random);
         let end = self.contiguous.saturating_add(self.window.size).min(self.map.len());
-        let offset = self.map.get(self.contiguous..end)?.iter().position(|known| *known == name)?;
-        Some(self.contiguous + offset).filter(|index| !self.ahead.contains_key(index))
+        let fits = |index: usize| {
+            (self.contiguous..end).contains(&index)
+                && self.map.get(index) == Some(&name)
+                && !self.ahead.contains(&index)
+                && self.place(index).is_some_and(|(start, end)| end - start == part.len())
+        };
+        let found = if fits(self.expected) { Some(self.expected) } else { None };
+        found.or_else(|| (self.contiguous..end).find(|index| fits(*index)))
+    }
+
+    /// Where the part of this number stands in the stream.
+    fn place(&self, index: usize) -> Option<(usize, usize)> {
+        let start = index.checked_mul(self.part_size).filter(|start| *start < self.transfer_size)?;
+        Some((start, start.saturating_add(self.part_size).min(self.transfer_size)))
     }
 
     fn store(&mut self, index: usize, part: &[u8]) {
+        let Some((start, end)) = self.place(index) else { return };
         self.outstanding = self.outstanding.saturating_sub(1);
         self.round_bytes += part.len();
+        self.received += part.len();
+        self.expected = index + 1;
+        if self.stream.len() == start {
+            self.stream.extend_from_slice(part);
+        } else {
+            if self.stream.len() < end {
+                self.stream.resize(end, 0);
+            }
+            if let Some(into) = self.stream.get_mut(start..end) {
+                into.copy_from_slice(part);
+            }
+        }
         if index != self.contiguous {
-            self.ahead.insert(index, Bytes::copy_from_slice(part));
+            self.ahead.insert(index);
             return;
         }
-        self.stream.extend_from_slice(part);
         self.contiguous += 1;
-        while let Some(next) = self.ahead.remove(&self.contiguous) {
-            self.stream.extend_from_slice(&next);
+        while self.ahead.remove(&self.contiguous) {
             self.contiguous += 1;
         }
     }
@@ -272,14 +311,16 @@ impl Incoming {
     fn wait(&self) -> Duration {
         let part = self.part_size as f64;
         let rate = self.rate_bps.max(f64::MIN_POSITIVE);
-        let transfer = if self.measured {
+        let transfer = if let Some(round_trip) = self.round_trip {
             let outstanding = self.outstanding as f64;
             let map = if self.waiting_for_map || self.outstanding == 0 {
                 part * 8.0 * HASHMAP_WAIT_FACTOR / rate
             } else {
                 0.0
             };
-            FACTOR_AFTER_FIRST_PART * (outstanding * part * 8.0 / rate) + map
+            let all = FACTOR_AFTER_FIRST_PART * (outstanding * part * 8.0 / rate) + map;
+            // After the last part, what is missing was lost, or overtaken by less than it all took to come.
+            if self.last_came || self.outstanding == 0 { all.min(round_trip) } else { all }
         } else {
             // Bytes over bits, as peers have it.
             FACTOR_BEFORE_FIRST_PART * (3.0 * part / rate)

@@ -1,7 +1,7 @@
 //! Resources: data of any size over a link, in parts that are asked for. docs/protocol/2-link.md, section 9.
 //!
-//! This module has the machines and the pure work of one segment; the link seals, sends and times them. A resource is one
-//! segment here, at most [`SEGMENT_MAX`] bytes.
+//! This module has the machines and the pure work of one segment, at most [`SEGMENT_MAX`] bytes; the link seals, sends and
+//! times them, and makes segments one after another into a resource of any size.
 
 mod advertisement;
 mod incoming;
@@ -13,8 +13,8 @@ use core::time::Duration;
 
 pub use advertisement::{Advertisement, ResourceFlags};
 pub(crate) use incoming::{Incoming, IncomingStep};
-pub(crate) use outgoing::{Outgoing, OutgoingStep, PartRequest};
-pub(crate) use segment::{Assemble, Content, Corrupt, Prepare, Segment};
+pub(crate) use outgoing::{Heading, Outgoing, OutgoingStep, PartRequest};
+pub(crate) use segment::{Assemble, Content, Corrupt, METADATA_LEN_SIZE, Prepare, Segment};
 
 /// Most bytes of one segment, metadata block included. docs/protocol/2-link.md, section 9.1.
 pub const SEGMENT_MAX: usize = 1_048_575;

@@ -24,6 +24,8 @@ const SENDER_GRACE: Duration = Duration::from_secs(10);
 const RETRY_DELAYS: Duration = Duration::from_secs(68);
 /// Requests remembered so that a copy is not answered twice.
 const REQUESTS_REMEMBERED: usize = 256;
+/// Map hashes of one request that are looked at: more than fit into the window of any receiver.
+const WANTED_MAX: usize = 2 * SEARCH_SCOPE;
 
 /// What the link has to do for an outgoing segment.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,15 +54,33 @@ enum State {
     AwaitingProof { since: Instant, retries_left: u32 },
 }
 
+/// What an advertisement says beside the segment itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heading {
+    /// The request it is, or answers.
+    pub(crate) request: Option<RequestId>,
+    /// Whether it is a request or a response, and has metadata.
+    pub(crate) flags: ResourceFlags,
+    /// Bytes of all segments, metadata block included.
+    pub(crate) total_size: u64,
+    /// Hash of the first segment; `None` when this is it.
+    pub(crate) original: Option<ResourceHash>,
+    /// Number of this segment, from 1.
+    pub(crate) segment: u64,
+    /// Number of segments.
+    pub(crate) segments: u64,
+}
+
 /// A segment that is being sent.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     segment: Segment,
-    request: Option<RequestId>,
-    flags: ResourceFlags,
+    heading: Heading,
     /// How long an advertisement may stay unanswered, less the grace.
     patience: Duration,
     state: State,
+    /// When the first request for parts came.
+    begun: Option<Instant>,
     rtt: Duration,
     /// Search begins here; it follows the map updates.
     base: usize,
@@ -71,29 +91,40 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// Begins with the advertisement, which the caller sends now and repeats after `patience` and a second of grace.
-    pub(crate) fn new(
-        now: Instant,
-        segment: Segment,
-        request: Option<RequestId>,
-        kind: ResourceFlags,
-        patience: Duration,
-    ) -> Self {
-        let flags = ResourceFlags(kind.0 | ResourceFlags::ENCRYPTED.0)
+    pub(crate) fn new(now: Instant, segment: Segment, heading: Heading, patience: Duration) -> Self {
+        let flags = ResourceFlags(heading.flags.0 | ResourceFlags::ENCRYPTED.0)
             .with(ResourceFlags::COMPRESSED, segment.compressed)
-            .with(ResourceFlags::METADATA, segment.has_metadata);
+            .with(ResourceFlags::SPLIT, heading.segments > 1);
         let parts = segment.map.len();
         Self {
             segment,
-            request,
-            flags,
+            heading: Heading { flags, ..heading },
             patience,
             state: State::Advertised { at: now, retries_left: ADVERTISEMENT_RETRIES },
+            begun: None,
             rtt: Duration::ZERO,
             base: 0,
             sent: vec![false; parts],
             unsent: parts,
             seen: Bounded::new(REQUESTS_REMEMBERED),
         }
+    }
+
+    /// Bytes of this segment's content that were sent at least once, as the share of its parts tells.
+    pub(crate) fn sent_content(&self) -> u64 {
+        let (content, parts) = (to_u64(self.segment.content_len), to_u64(self.sent.len()));
+        content * (parts - to_u64(self.unsent)) / parts.max(1)
+    }
+
+    /// Length of this segment's content.
+    pub(crate) fn content_len(&self) -> u64 {
+        to_u64(self.segment.content_len)
+    }
+
+    /// Bytes per second at which the stream went out and was proved at `now`, once parts were asked for.
+    pub(crate) fn rate(&self, now: Instant) -> Option<f64> {
+        let elapsed = now.since(self.begun?).as_secs_f64();
+        (elapsed > 0.0).then(|| self.segment.stream.len() as f64 / elapsed)
     }
 
     pub(crate) fn hash(&self) -> ResourceHash {
@@ -112,18 +143,17 @@ impl Outgoing {
 
     /// The plaintext that advertises it.
     pub(crate) fn advertisement(&self) -> Vec<u8> {
-        let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
         Advertisement {
             transfer_size: self.segment.stream.len(),
-            total_size: size(self.segment.total),
-            parts: size(self.segment.map.len()),
+            total_size: self.heading.total_size,
+            parts: to_u64(self.segment.map.len()),
             hash: self.segment.hash,
             random: self.segment.random,
-            original: self.segment.hash,
-            segment: 1,
-            segments: 1,
-            request: self.request,
-            flags: self.flags,
+            original: self.heading.original.unwrap_or(self.segment.hash),
+            segment: self.heading.segment,
+            segments: self.heading.segments,
+            request: self.heading.request,
+            flags: self.heading.flags,
             map: self.segment.map.iter().take(MAP_HASHES_PER_MESSAGE).copied().collect(),
         }
         .encode()
@@ -142,6 +172,7 @@ impl Outgoing {
         self.seen.insert(packet, ());
         if let State::Advertised { at, .. } = self.state {
             self.rtt = now.since(at);
+            self.begun = Some(now);
         }
         let parts = self.collect(request.wanted);
         self.state = if self.unsent == 0 {
@@ -160,22 +191,30 @@ impl Outgoing {
         OutgoingStep::Send { parts, update }
     }
 
-    /// The wanted parts in their order, counting each as sent.
+    /// The wanted parts in their order, counting each as sent. Receivers name them in order, so each is found at once as a
+    /// rule; what is not named in order is searched for.
     fn collect(&mut self, wanted: &[MapHash]) -> Vec<Bytes> {
-        let wanted: std::collections::BTreeSet<&MapHash> = wanted.iter().collect();
-        let mut parts = Vec::new();
-        for (index, name) in self.segment.map.iter().enumerate().skip(self.base).take(SEARCH_SCOPE) {
-            if !wanted.contains(name) {
-                continue;
+        let end = self.base.saturating_add(SEARCH_SCOPE).min(self.segment.map.len());
+        let mut indices = Vec::with_capacity(wanted.len().min(SEARCH_SCOPE));
+        let mut next = self.base;
+        for name in wanted.iter().take(WANTED_MAX) {
+            let is_it = |index: &usize| self.segment.map.get(*index) == Some(name);
+            let found = Some(next).filter(|next| *next < end && is_it(next)).or_else(|| (self.base..end).find(is_it));
+            if let Some(index) = found {
+                next = index + 1;
+                indices.push(index);
             }
-            parts.extend(self.segment.part(index));
-            if let Some(sent) = self.sent.get_mut(index)
+        }
+        indices.sort_unstable();
+        indices.dedup();
+        for index in &indices {
+            if let Some(sent) = self.sent.get_mut(*index)
                 && !core::mem::replace(sent, true)
             {
                 self.unsent -= 1;
             }
         }
-        parts
+        indices.into_iter().filter_map(|index| self.segment.part(index)).collect()
     }
 
     /// The map hashes after the last one the receiver knows.
@@ -194,7 +233,7 @@ impl Outgoing {
             return Update::Misaligned;
         }
         self.base = next.saturating_sub(1 + WINDOW_MAX_FAST);
-        let segment = u64::try_from(next / MAP_HASHES_PER_MESSAGE).unwrap_or(u64::MAX);
+        let segment = to_u64(next / MAP_HASHES_PER_MESSAGE);
         let body = Writer::with_capacity(360).raw(self.segment.hash.as_ref()).array(2).uint(segment);
         Update::Next(body.bin(hashes.as_flattened()).into_bytes())
     }
@@ -226,6 +265,10 @@ impl Outgoing {
             _ => OutgoingStep::Cancel,
         }
     }
+}
+
+fn to_u64(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 enum Update {

@@ -2,27 +2,25 @@
 //! docs/protocol/2-link.md, sections 9.2 and 9.9.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::Read as _;
 
 use bytes::Bytes;
-use bzip2::{Decompress, Status, read::BzEncoder};
+use sha2::{Digest, Sha256};
 
 use super::{MAP_HASH_LEN, MapHash, PREFIX_LEN, SEARCH_SCOPE};
-use crate::crypto::TokenKey;
-use crate::hash::{ResourceHash, sha256, sha256_head};
+use crate::compression::{self, Undecompressable};
+use crate::crypto::{Token, TokenKey};
+use crate::hash::{ResourceHash, sha256_head};
 
-const METADATA_LEN_SIZE: usize = 3;
+/// Bytes before the metadata, which say how long it is.
+pub(crate) const METADATA_LEN_SIZE: usize = 3;
 /// Attempts to find a random hash without collisions. One in ten thousand fails for the largest segment at MTU 500.
 const RANDOM_HASH_ATTEMPTS: usize = 16;
-/// What is longer than four of these is sampled before it is compressed as a whole.
-const SAMPLE_LEN: usize = 8192;
-const SAMPLES: usize = 4;
-const DECOMPRESS_STEP: usize = 65_536;
 
 /// Makes a segment ready to send. All randomness is drawn before, so that running it is pure.
 pub(crate) struct Prepare {
-    /// One MessagePack value, put before the body.
+    /// One MessagePack value, put before the body of the first segment.
     pub(crate) metadata: Option<Bytes>,
+    /// This segment's share of the body.
     pub(crate) body: Bytes,
     /// Whether to try compression; a sample may say that it does not help.
     pub(crate) compress: bool,
@@ -44,18 +42,17 @@ pub(crate) struct Segment {
     pub(crate) stream: Bytes,
     pub(crate) map: Vec<MapHash>,
     pub(crate) compressed: bool,
-    pub(crate) has_metadata: bool,
     /// Length of the content, metadata block included.
-    pub(crate) total: usize,
+    pub(crate) content_len: usize,
     pub(crate) part_size: usize,
 }
 
-impl Prepare {
-    /// Length of the content: what counts against [`SEGMENT_MAX`](super::SEGMENT_MAX).
-    pub(crate) fn content_len(metadata: Option<&Bytes>, body: &Bytes) -> usize {
-        body.len() + metadata.map_or(0, |metadata| METADATA_LEN_SIZE + metadata.len())
-    }
+/// SHA-256 over `content` and something after it, for several of the latter: the content is read once.
+fn content_hash(content: &Sha256, after: &[u8]) -> [u8; 32] {
+    content.clone().chain_update(after).finalize().into()
+}
 
+impl Prepare {
     /// `None` when parts cannot be told apart, which happens only when they are a few bytes long.
     pub(crate) fn run(self) -> Option<Segment> {
         let content: Bytes = match &self.metadata {
@@ -65,22 +62,21 @@ impl Prepare {
                 [len.get(4 - METADATA_LEN_SIZE..)?, metadata, &self.body].concat().into()
             }
         };
-        let compressed = if self.compress { compress(&content) } else { None };
+        let compressed = if self.compress { compression::compress(&content) } else { None };
         let payload = compressed.as_deref().unwrap_or(&content);
-        let plain = zeroize::Zeroizing::new([&self.prefix[..], payload].concat());
-        let mut stream = Vec::new();
-        self.key.seal(&self.iv, &plain, &mut stream);
+        let mut stream = Vec::with_capacity(Token::sealed_len(PREFIX_LEN + payload.len()));
+        self.key.seal_pieces(&self.iv, &[&self.prefix, payload], &mut stream);
         let (random, map) = map_hashes(&stream, self.part_size, self.random)?;
-        let hash = sha256(&[&content, &random]);
+        let digest = Sha256::new_with_prefix(&content);
+        let hash = content_hash(&digest, &random);
         Some(Segment {
             hash: ResourceHash::new(hash),
-            expected_proof: sha256(&[&content, &hash]),
+            expected_proof: content_hash(&digest, &hash),
             random,
             stream: stream.into(),
             map,
             compressed: compressed.is_some(),
-            has_metadata: self.metadata.is_some(),
-            total: content.len(),
+            content_len: content.len(),
             part_size: self.part_size,
         })
     }
@@ -130,23 +126,6 @@ fn map_hashes(stream: &[u8], part_size: usize, mut random: [u8; 4]) -> Option<([
     None
 }
 
-/// Compresses when that makes it smaller. A sample decides whether long content is worth the work.
-fn compress(content: &[u8]) -> Option<Vec<u8>> {
-    if content.len() > SAMPLES * SAMPLE_LEN {
-        let stride = content.len() / SAMPLES;
-        let sample: Vec<u8> = content.chunks(stride).flat_map(|chunk| chunk.iter().take(SAMPLE_LEN)).copied().collect();
-        bzip2_smaller(&sample)?;
-    }
-    bzip2_smaller(content)
-}
-
-fn bzip2_smaller(content: &[u8]) -> Option<Vec<u8>> {
-    let limit = u64::try_from(content.len()).ok()?;
-    let mut out = Vec::new();
-    BzEncoder::new(content, bzip2::Compression::best()).take(limit).read_to_end(&mut out).ok()?;
-    (out.len() < content.len()).then_some(out)
-}
-
 /// Puts a segment together again.
 pub(crate) struct Assemble {
     pub(crate) hash: ResourceHash,
@@ -154,9 +133,10 @@ pub(crate) struct Assemble {
     /// All parts joined.
     pub(crate) stream: Vec<u8>,
     pub(crate) compressed: bool,
+    /// Whether the content begins with metadata: the first segment of a resource that has some.
     pub(crate) has_metadata: bool,
     pub(crate) key: TokenKey,
-    /// Most bytes the content may have.
+    /// Most bytes the content may have when it is decompressed.
     pub(crate) limit: usize,
 }
 
@@ -178,23 +158,33 @@ pub(crate) enum Corrupt {
     Endless,
 }
 
+impl From<Undecompressable> for Corrupt {
+    fn from(why: Undecompressable) -> Self {
+        match why {
+            Undecompressable::Malformed => Self::Mismatch,
+            Undecompressable::Endless => Self::Endless,
+        }
+    }
+}
+
 impl Assemble {
-    pub(crate) fn run(self) -> Result<Content, Corrupt> {
-        let plain = self.key.open(&self.stream).map_err(|_| Corrupt::Mismatch)?;
-        drop(self.stream);
-        let mut content: Bytes = if self.compressed {
-            decompress(plain.get(PREFIX_LEN..).ok_or(Corrupt::Mismatch)?, self.limit)?.into()
-        } else {
-            let mut plain = Bytes::from(plain);
-            if plain.len() < PREFIX_LEN {
-                return Err(Corrupt::Mismatch);
-            }
-            plain.split_off(PREFIX_LEN)
-        };
-        if sha256(&[&content, &self.random]) != *self.hash.as_bytes() {
+    /// Decrypts where the parts stand, so that content which was not compressed is never copied.
+    pub(crate) fn run(mut self) -> Result<Content, Corrupt> {
+        let plain = self.key.open_in_place(&mut self.stream).map_err(|_| Corrupt::Mismatch)?;
+        let payload = plain.start.saturating_add(PREFIX_LEN)..plain.end;
+        if payload.start > payload.end {
             return Err(Corrupt::Mismatch);
         }
-        let proof = sha256(&[&content, self.hash.as_ref()]);
+        let mut content: Bytes = if self.compressed {
+            compression::decompress(self.stream.get(payload).unwrap_or_default(), self.limit)?.into()
+        } else {
+            Bytes::from(self.stream).slice(payload)
+        };
+        let digest = Sha256::new_with_prefix(&content);
+        if content_hash(&digest, &self.random) != *self.hash.as_bytes() {
+            return Err(Corrupt::Mismatch);
+        }
+        let proof = content_hash(&digest, self.hash.as_ref());
         let metadata = if self.has_metadata { Some(split_metadata(&mut content)?) } else { None };
         Ok(Content { metadata, body: content, proof })
     }
@@ -212,32 +202,10 @@ fn split_metadata(content: &mut Bytes) -> Result<Bytes, Corrupt> {
     Ok(metadata)
 }
 
-fn decompress(mut input: &[u8], limit: usize) -> Result<Vec<u8>, Corrupt> {
-    let mut stream = Decompress::new(false);
-    let mut out = Vec::new();
-    loop {
-        // One byte over the limit is enough to see that the stream is too long.
-        let room = limit.saturating_add(1).saturating_sub(out.len()).min(DECOMPRESS_STEP);
-        out.reserve_exact(room);
-        let (before_in, before_out) = (stream.total_in(), out.len());
-        let status = stream.decompress_vec(input, &mut out).map_err(|_| Corrupt::Mismatch)?;
-        let used = usize::try_from(stream.total_in().saturating_sub(before_in)).map_err(|_| Corrupt::Mismatch)?;
-        input = input.get(used..).unwrap_or_default();
-        if out.len() > limit {
-            return Err(Corrupt::Endless);
-        }
-        if status == Status::StreamEnd {
-            return Ok(out);
-        }
-        if used == 0 && out.len() == before_out {
-            return Err(Corrupt::Endless);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::sha256;
     use proptest::prelude::*;
 
     fn prepare(body: Bytes, metadata: Option<Bytes>, part_size: usize) -> Prepare {
@@ -245,14 +213,14 @@ mod tests {
         Prepare { metadata, body, compress: true, key, part_size, prefix: [1; 4], iv: [2; 16], random: [3; 4] }
     }
 
-    fn assemble(segment: &Segment, limit: usize) -> Result<Content, Corrupt> {
+    fn assemble(segment: &Segment, has_metadata: bool, limit: usize) -> Result<Content, Corrupt> {
         let parts: Vec<Bytes> = (0..segment.map.len()).map(|index| segment.part(index).unwrap()).collect();
         Assemble {
             hash: segment.hash,
             random: segment.random,
             stream: parts.concat(),
             compressed: segment.compressed,
-            has_metadata: segment.has_metadata,
+            has_metadata,
             key: TokenKey::from_slice(&[7; 64]).unwrap(),
             limit,
         }
@@ -260,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn long_content_that_a_sample_calls_random_is_not_compressed() {
+    fn noise_is_sent_as_it_is_and_text_compressed() {
         let noise: Vec<u8> = (0_u32..2000).flat_map(|n| sha256(&[&n.to_be_bytes()])).collect();
         assert!(!prepare(noise.into(), None, 464).run().unwrap().compressed);
         let text = b"the same words over and over ".repeat(3000);
@@ -268,15 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_longer_than_the_limit_or_without_an_end_is_endless() {
+    fn a_stream_longer_than_the_limit_is_endless() {
         let segment = prepare(vec![b'A'; 5000].into(), None, 464).run().unwrap();
         assert!(segment.compressed);
-        assert_eq!(assemble(&segment, 4999), Err(Corrupt::Endless));
-        assert_eq!(assemble(&segment, 5000).unwrap().body, vec![b'A'; 5000]);
-        let whole = bzip2_smaller(&[b'A'; 5000]).unwrap();
-        assert_eq!(decompress(&whole[..whole.len() - 1], 9999), Err(Corrupt::Endless));
-        assert_eq!(decompress(b"no bzip2 at all", 9999), Err(Corrupt::Mismatch));
-        assert_eq!(decompress(b"", 9999), Err(Corrupt::Endless));
+        assert_eq!(assemble(&segment, false, 4999), Err(Corrupt::Endless));
+        assert_eq!(assemble(&segment, false, 5000).unwrap().body, vec![b'A'; 5000]);
     }
 
     #[test]
@@ -294,7 +258,7 @@ mod tests {
         ) {
             let (body, metadata) = (Bytes::from(body), metadata.map(Bytes::from));
             let segment = prepare(body.clone(), metadata.clone(), part_size).run().unwrap();
-            let content = assemble(&segment, 4000).unwrap();
+            let content = assemble(&segment, metadata.is_some(), 4000).unwrap();
             prop_assert_eq!(content.proof, segment.expected_proof);
             prop_assert_eq!((content.body, content.metadata), (body, metadata));
         }

@@ -5,7 +5,9 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::access_code::AccessKey;
-use crate::hash::{DestinationHash, IdentityHash, InterfaceHash, LinkId, PacketHash, RequestId, ResourceHash};
+use crate::channel::ChannelEvent;
+use crate::hash::{DestinationHash, IdentityHash, InterfaceHash, LinkId, PacketHash, RequestId};
+use crate::link::{ResourceEvent, TransferId};
 use crate::time::UnixTime;
 
 /// An interface, named by the shell. Ids are never reused while a node runs.
@@ -298,26 +300,35 @@ pub enum Event {
     Responding {
         /// Which request.
         request: RequestId,
-        /// Bytes so far, as they travel.
-        received: usize,
-        /// Bytes in all, as they travel.
-        total: usize,
+        /// Bytes of its content so far, as far as one can tell.
+        received: u64,
+        /// Bytes of its content in all.
+        total: u64,
     },
     /// A request of this node is answered or has failed.
     Responded {
         /// Which request.
         request: RequestId,
-        /// One MessagePack value, or why there is none.
+        /// One MessagePack value, or, with metadata, the bytes of a file; or why there is none.
         response: Result<Bytes, RequestError>,
+        /// What came with a file: one MessagePack value.
+        metadata: Option<Bytes>,
     },
-    /// A resource outside requests ended on a link.
-    LinkResource {
-        /// Which link.
+    /// Something happened to a resource outside requests, in either direction.
+    Resource {
+        /// On which link.
         link: LinkId,
         /// Which resource.
-        resource: ResourceHash,
-        /// How.
-        outcome: crate::link::ResourceOutcome,
+        resource: TransferId,
+        /// What.
+        event: ResourceEvent,
+    },
+    /// Something happened on the channel of a link.
+    Channel {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        event: ChannelEvent,
     },
     /// Data arrived on a link.
     LinkData {

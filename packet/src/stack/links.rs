@@ -131,7 +131,15 @@ impl Stack {
         for path in &local.destination.request_paths {
             link.register_path(path);
         }
-        link.set_options(LinkOptions { proofs: local.destination.proofs, ..LinkOptions::default() });
+        link.set_options(LinkOptions {
+            proofs: local.destination.proofs,
+            resources: local.destination.resources,
+            max_request: local.destination.max_request,
+            ..LinkOptions::default()
+        });
+        if let Some(types) = &local.destination.channel {
+            link.open_channel(types);
+        }
         if let Some(leaves) = leaves {
             self.give_up_link(now, leaves);
         }
@@ -362,10 +370,11 @@ fn link_event(link: LinkId, destination: DestinationHash, role: Role, event: Lin
         LinkEvent::Down { reason } => Event::LinkDown { link, reason },
         LinkEvent::Requested { request, caller, path, body } => Event::Requested { link, request, caller, path, body },
         LinkEvent::Responding { request, received, total } => Event::Responding { request, received, total },
-        LinkEvent::Responded { request, response } => Event::Responded { request, response },
+        LinkEvent::Responded { request, response, metadata } => Event::Responded { request, response, metadata },
         LinkEvent::Data { payload } => Event::LinkData { link, payload },
         LinkEvent::Delivered { packet, rtt } => Event::Delivered { packet, rtt },
         LinkEvent::Undelivered { packet } => Event::Undelivered { packet },
-        LinkEvent::Resource { resource, outcome } => Event::LinkResource { link, resource, outcome },
+        LinkEvent::Resource { resource, event } => Event::Resource { link, resource, event },
+        LinkEvent::Channel(event) => Event::Channel { link, event },
     }
 }

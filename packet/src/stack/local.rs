@@ -5,11 +5,13 @@ use bytes::Bytes;
 use super::egress::Class;
 use super::inbound::Arrived;
 use super::{DropReason, Event, Stack};
+use crate::channel::MessageType;
 use crate::destination::DestinationName;
 use crate::hash::DestinationHash;
 use crate::identity::Identity;
-use crate::link::ProofStrategy;
+use crate::link::{ProofStrategy, ResourceStrategy};
 use crate::proof::prove;
+use crate::resource::SEGMENT_MAX;
 use crate::time::Instant;
 use crate::wire::Packet;
 
@@ -27,12 +29,19 @@ pub struct Destination {
     /// Paths of requests that are taken on its links. Every request for one of them becomes an
     /// [`Event::Requested`]; who may ask what is for the application to decide. Other paths are met with silence.
     pub request_paths: Vec<String>,
+    /// Which resources outside requests are taken on its links.
+    pub resources: ResourceStrategy,
+    /// Largest request that is taken on its links, in bytes of its packed form; it is held in memory as a whole. From peers
+    /// who have not identified, at most [`MAX_REQUEST_UNIDENTIFIED`](crate::link::MAX_REQUEST_UNIDENTIFIED).
+    pub max_request: usize,
+    /// Opens the channel of its links from the start, for messages of these types.
+    pub channel: Option<Vec<MessageType>>,
     /// What its announces carry until [`Stack::announce`] says otherwise.
     pub app_data: Bytes,
 }
 
 impl Destination {
-    /// A destination that accepts links, proves nothing and takes no requests.
+    /// A destination that accepts links, proves nothing and takes neither requests nor resources.
     pub const fn new(identity: Identity, name: DestinationName) -> Self {
         Self {
             identity,
@@ -40,6 +49,9 @@ impl Destination {
             accepts_links: true,
             proofs: ProofStrategy::None,
             request_paths: Vec::new(),
+            resources: ResourceStrategy::None,
+            max_request: SEGMENT_MAX,
+            channel: None,
             app_data: Bytes::new(),
         }
     }

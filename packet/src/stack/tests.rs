@@ -169,7 +169,7 @@ fn ask(mesh: &mut Mesh, [from, at]: [NodeId; 2], to: DestinationHash, answer: &[
     let now = mesh.now();
     mesh.stack(at).link(now, link).unwrap().respond(request, answer).unwrap();
     let answered = |event: &Event| match event {
-        Event::Responded { request: answered, response } if *answered == request => Some(response.clone()),
+        Event::Responded { request: answered, response, .. } if *answered == request => Some(response.clone()),
         _ => None,
     };
     assert!(mesh.run_until(limit, |mesh| find(mesh, from, answered).is_some()), "no response");

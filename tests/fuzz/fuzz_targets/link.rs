@@ -9,7 +9,9 @@ use wend_packet::LinkId;
 use wend_packet::crypto::TokenKey;
 use wend_packet::identity::Identity;
 use wend_packet::link::testing::Established;
-use wend_packet::link::{Link, RequestOptions};
+use wend_packet::link::{
+    Link, LinkOptions, RequestOptions, ResourceOptions, ResourceStrategy, TransferId,
+};
 use wend_packet::testing::TestRng;
 use wend_packet::time::Now;
 use wend_packet::wire::{Context, DestinationKind, Flags, Packet, PacketKind, PacketRef};
@@ -22,6 +24,9 @@ enum Step {
     Sealed { context: u8, body: Vec<u8> },
     Wait(u16),
     Request,
+    Stream(u32),
+    Accept(u8),
+    Cancel(u8),
     Jobs,
 }
 
@@ -42,6 +47,8 @@ fuzz_target!(|input: (bool, Vec<Step>)| {
         initiator: *identity.public().signing_key(),
     });
     link.register_path("/fuzz");
+    link.set_options(LinkOptions { resources: ResourceStrategy::Ask, ..LinkOptions::default() });
+    link.open_channel(&[]);
     for step in steps.into_iter().take(200) {
         let (context, proof, data) = match step {
             Step::Raw { context, proof, body } => (context, proof, body),
@@ -58,6 +65,18 @@ fuzz_target!(|input: (bool, Vec<Step>)| {
             Step::Request => {
                 let options = RequestOptions { timeout: None, max_response: 4096 };
                 let _ = link.request(now, &mut rng, "/fuzz", &[0xc0], options);
+                continue;
+            }
+            Step::Stream(len) => {
+                let _ = link.stream_resource(now, &mut rng, len.into(), ResourceOptions::default());
+                continue;
+            }
+            Step::Accept(resource) => {
+                let _ = link.accept_resource(now, &mut rng, TransferId(resource.into()));
+                continue;
+            }
+            Step::Cancel(resource) => {
+                let _ = link.cancel_resource(now, &mut rng, TransferId(resource.into()));
                 continue;
             }
             Step::Jobs => {
@@ -81,7 +100,7 @@ fuzz_target!(|input: (bool, Vec<Step>)| {
             link.handle_packet(now, &mut rng, &packet);
         }
         let held = link.held();
-        assert!(held.queued <= 1024 && held.incoming <= 4 && held.outgoing <= 16 && held.requests <= 128, "{held:?}");
+        assert!(held.queued <= 1024 && held.incoming <= 4 && held.outgoing <= 17 && held.requests <= 128, "{held:?}");
         while link.poll_packet().is_some() {}
         while link.poll_event().is_some() {}
     }

@@ -348,7 +348,7 @@ impl Endpoint {
         // What began in time may end later.
         self.wait(path, patience + PATIENCE, |seen| {
             seen.events.iter().find_map(|event| match event {
-                Event::Responded { request, response } if *request == sent => Some(response.clone()),
+                Event::Responded { request, response, .. } if *request == sent => Some(response.clone()),
                 _ => None,
             })
         })

@@ -2,9 +2,12 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
+
+use crate::channel::{ChannelError, MessageType, StreamId};
 use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId};
 use crate::identity::{Identity, PublicIdentity};
-use crate::link::{Link, LinkError, LinkState, RequestOptions};
+use crate::link::{Compression, Link, LinkError, LinkOptions, LinkState, RequestOptions, ResourceOptions, TransferId};
 use crate::stack::{HOPS_UNKNOWN, Role, Stack};
 use crate::time::Now;
 
@@ -21,7 +24,22 @@ impl LinkRef<'_> {
         &mut self,
         call: impl FnOnce(&mut Link, Now, &mut dyn rand_core::CryptoRng) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
-        let slot = self.stack.links.get_mut(&self.id).ok_or(LinkError::NotActive)?;
+        self.call_or(LinkError::NotActive, call)
+    }
+
+    fn on_channel<T>(
+        &mut self,
+        call: impl FnOnce(&mut Link, Now, &mut dyn rand_core::CryptoRng) -> Result<T, ChannelError>,
+    ) -> Result<T, ChannelError> {
+        self.call_or(ChannelError::NotOpen, call)
+    }
+
+    fn call_or<T, E>(
+        &mut self,
+        gone: E,
+        call: impl FnOnce(&mut Link, Now, &mut dyn rand_core::CryptoRng) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let slot = self.stack.links.get_mut(&self.id).ok_or(gone)?;
         let result = call(&mut slot.link, self.now, &mut *self.stack.rng);
         self.stack.drive_link(self.now, self.id);
         result
@@ -98,6 +116,130 @@ impl LinkRef<'_> {
     /// When the link is not active, has no room, or nobody waits for this answer.
     pub fn respond(&mut self, request: RequestId, body: &[u8]) -> Result<(), LinkError> {
         self.call(|link, now, rng| link.respond(now, rng, request, body))
+    }
+
+    /// [`LinkRef::respond`] with a say in whether a long response is compressed.
+    ///
+    /// # Errors
+    /// As [`LinkRef::respond`].
+    pub fn respond_with(&mut self, request: RequestId, body: &[u8], compression: Compression) -> Result<(), LinkError> {
+        self.call(|link, now, rng| link.respond_with(now, rng, request, body, compression))
+    }
+
+    /// Answers a request with a file and its metadata, one MessagePack value: an empty map if there is nothing to say.
+    ///
+    /// # Errors
+    /// As [`Link::respond_file`].
+    pub fn respond_file(
+        &mut self,
+        request: RequestId,
+        metadata: Bytes,
+        body: Bytes,
+        compression: Compression,
+    ) -> Result<(), LinkError> {
+        self.call(|link, now, rng| link.respond_file(now, rng, request, metadata, body, compression))
+    }
+
+    /// How this end behaves.
+    pub fn options(&self) -> Option<LinkOptions> {
+        self.view().map(Link::options)
+    }
+
+    /// Changes how this end behaves from now on.
+    pub fn set_options(&mut self, options: LinkOptions) {
+        if let Some(slot) = self.stack.links.get_mut(&self.id) {
+            slot.link.set_options(options);
+        }
+    }
+
+    /// Sends a resource of any size. [`Event::Resource`](crate::stack::Event::Resource) names the returned id later.
+    ///
+    /// # Errors
+    /// As [`Link::send_resource`].
+    pub fn send_resource(&mut self, body: Bytes, options: ResourceOptions) -> Result<TransferId, LinkError> {
+        self.call(|link, now, rng| link.send_resource(now, rng, body, options))
+    }
+
+    /// Sends a resource of `len` bytes that are supplied as they are wanted.
+    ///
+    /// # Errors
+    /// As [`Link::stream_resource`].
+    pub fn stream_resource(&mut self, len: u64, options: ResourceOptions) -> Result<TransferId, LinkError> {
+        self.call(|link, now, rng| link.stream_resource(now, rng, len, options))
+    }
+
+    /// Gives the bytes that [`ResourceEvent::Wanted`](crate::link::ResourceEvent::Wanted) asks for.
+    ///
+    /// # Errors
+    /// As [`Link::supply_resource`].
+    pub fn supply_resource(&mut self, resource: TransferId, data: Bytes) -> Result<(), LinkError> {
+        self.call(|link, now, rng| link.supply_resource(now, rng, resource, data))
+    }
+
+    /// Takes a resource that was [offered](crate::link::ResourceEvent::Offered).
+    ///
+    /// # Errors
+    /// As [`Link::accept_resource`].
+    pub fn accept_resource(&mut self, resource: TransferId) -> Result<(), LinkError> {
+        self.call(|link, now, rng| link.accept_resource(now, rng, resource))
+    }
+
+    /// Ends a resource in either direction, or refuses an offered one.
+    ///
+    /// # Errors
+    /// As [`Link::cancel_resource`].
+    pub fn cancel_resource(&mut self, resource: TransferId) -> Result<(), LinkError> {
+        self.call(|link, now, rng| link.cancel_resource(now, rng, resource))
+    }
+
+    /// Opens the channel for messages of these types, before the peer sends any.
+    pub fn open_channel(&mut self, types: &[MessageType]) {
+        if let Some(slot) = self.stack.links.get_mut(&self.id) {
+            slot.link.open_channel(types);
+        }
+    }
+
+    /// Largest message of the channel, in bytes.
+    pub fn message_max(&self) -> usize {
+        self.view().map_or(0, Link::message_max)
+    }
+
+    /// Sends a message over the channel; gives its sequence number.
+    ///
+    /// # Errors
+    /// As [`Link::send_message`].
+    pub fn send_message(&mut self, kind: MessageType, body: &[u8]) -> Result<u16, ChannelError> {
+        self.on_channel(|link, now, rng| link.send_message(now, rng, kind, body))
+    }
+
+    /// Opens a stream of the peer to be read.
+    pub fn open_stream(&mut self, stream: StreamId) {
+        if let Some(slot) = self.stack.links.get_mut(&self.id) {
+            slot.link.open_stream(stream);
+        }
+    }
+
+    /// Ends the reading of a stream of the peer.
+    pub fn stop_reading(&mut self, stream: StreamId) {
+        if let Some(slot) = self.stack.links.get_mut(&self.id) {
+            slot.link.stop_reading(stream);
+        }
+    }
+
+    /// Writes to a stream of the peer; gives how many bytes were taken.
+    ///
+    /// # Errors
+    /// As [`Link::write_stream`].
+    pub fn write_stream(&mut self, stream: StreamId, data: &[u8]) -> Result<usize, ChannelError> {
+        self.on_channel(|link, now, rng| link.write_stream(now, rng, stream, data))
+    }
+
+    /// Ends a stream of this end, as soon as there is room for that.
+    ///
+    /// # Errors
+    /// As [`Link::close_stream`].
+    pub fn close_stream(&mut self, stream: StreamId) -> Result<(), ChannelError> {
+        self.on_channel(|link, now, rng| link.close_stream(now, rng, stream))
     }
 
     /// Sends data in one packet, at most [`LinkRef::mdu`] bytes.
