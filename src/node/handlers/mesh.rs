@@ -35,8 +35,7 @@ pub(super) fn arriving(step: &str) -> Option<mpsc::Sender<Arriving>> {
     let step = step.to_owned();
     tokio::spawn(async move {
         while let Some(Arriving { received, total }) = receiver.recv().await {
-            let figure = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-            let progress = Progress { step: step.clone(), done: figure(received), total: figure(total) };
+            let progress = Progress { step: step.clone(), done: received, total };
             drop(reports.try_send(progress));
         }
     });
