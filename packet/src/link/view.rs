@@ -63,6 +63,11 @@ impl Link {
         self.destination
     }
 
+    /// Whether packets wait to be taken with [`Link::poll_packet`].
+    pub fn has_packets(&self) -> bool {
+        !self.packets.is_empty()
+    }
+
     /// Who is at the other end: at the initiator the destination's identity, at the responder whoever identified.
     pub fn remote_identity(&self) -> Option<&PublicIdentity> {
         self.remote.as_ref()

@@ -47,7 +47,11 @@ struct Line {
 impl Line {
     /// A single frame always has room, however long it is.
     fn fits(&self, frame: &Bytes, room: Room) -> bool {
-        let bytes = self.bytes.saturating_add(frame.len());
+        self.has_room(frame.len(), room)
+    }
+
+    fn has_room(&self, len: usize, room: Room) -> bool {
+        let bytes = self.bytes.saturating_add(len);
         self.frames.is_empty() || (self.frames.len() < room.frames && bytes <= room.bytes)
     }
 
@@ -115,6 +119,11 @@ impl Egress {
             (false, true) => Queued::InPlaceOfOldest,
             (false, false) => Queued::Behind,
         }
+    }
+
+    /// Whether a frame of link traffic of this length would be taken.
+    pub(super) fn has_room_for_link(&self, len: usize) -> bool {
+        self.link.has_room(len, self.room)
     }
 
     pub(super) fn pop(&mut self) -> Option<Bytes> {

@@ -1,7 +1,7 @@
 //! An interface as the stack sees it: its profile, its queue, how busy it is, and how it comes and goes.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use super::burst::{Burst, Ending, Frequency};
 use super::egress::{Egress, Room};
 use super::tunnels::TUNNEL_LIFETIME;
 use super::{InterfaceId, InterfaceProfile, Mode, Stack, TimerKey};
-use crate::hash::DestinationHash;
+use crate::hash::{DestinationHash, LinkId};
 use crate::time::{Instant, Now};
 use crate::wire::MTU;
 
@@ -41,6 +41,8 @@ pub(super) struct Interface {
     pub(super) profile: InterfaceProfile,
     pub(super) up_since: Instant,
     pub(super) egress: Egress,
+    /// Links that have more to send than the queue takes, in turn.
+    pub(super) crowded: VecDeque<LinkId>,
     /// Announces that wait for their share of the bitrate.
     pub(super) queue: AnnounceQueue,
     /// Of the frames in `egress` that were carried here.
@@ -64,6 +66,7 @@ impl Interface {
             up_since: now,
             egress: Egress::new(room),
             arena: Arena::default(),
+            crowded: VecDeque::new(),
             queue: AnnounceQueue::new(queued),
             announces: Burst::new(Ending::AtOnce, &limits),
             path_requests: Burst::new(Ending::AfterCooldown, &limits),

@@ -46,6 +46,8 @@ pub(super) struct LinkSlot {
     jobs_running: usize,
     /// Bytes of resources that arrive on it, as last counted.
     arriving: usize,
+    /// It waits for room in the queue of its interface.
+    crowded: bool,
 }
 
 impl LinkSlot {
@@ -60,6 +62,7 @@ impl LinkSlot {
             job: None,
             jobs_running: 0,
             arriving: 0,
+            crowded: false,
         }
     }
 
@@ -254,7 +257,7 @@ impl Stack {
     fn drive_link(&mut self, now: Now, id: LinkId) {
         let mut events = Vec::new();
         let Some(slot) = self.links.get_mut(&id) else { return };
-        let (on, mut frames, blackhole) = (slot.on, Vec::new(), &self.blackhole);
+        let (on, blackhole) = (slot.on, &self.blackhole);
         while let Some(event) = slot.link.poll_event() {
             let shut_out = matches!(&event, LinkEvent::Identified { identity } if blackhole.contains(&identity.hash()));
             if shut_out {
@@ -262,13 +265,6 @@ impl Stack {
             } else {
                 events.push(event);
             }
-        }
-        let relayed = slot.link.expected_hops() > 1;
-        while let Some(packet) = slot.link.poll_packet() {
-            if relayed {
-                slot.sent.note(packet.context, &packet.data);
-            }
-            frames.push(packet);
         }
         let closed = slot.link.state() == LinkState::Closed;
         let deadline = slot.link.poll_timeout().into_iter().chain(slot.patience()).min();
@@ -278,12 +274,7 @@ impl Stack {
             Some(at) => self.timers.set(TimerKey::Link(id), at.max(now.mono + LINK_TIMEOUT_MIN)),
             None => self.timers.clear(TimerKey::Link(id)),
         }
-        if let Some(on) = on {
-            for packet in frames {
-                let frame = self.with_own_hops(packet, on).encode();
-                self.transmit(on, Class::Link, frame);
-            }
-        }
+        self.send_from_link(id, on);
         for event in events {
             self.event(link_event(id, to, role, event));
         }
@@ -295,6 +286,41 @@ impl Stack {
         self.link_jobs.retain(|link| *link != id);
         if on.is_none() && role == Role::Initiator {
             self.path_failed(now, to, way);
+        }
+    }
+
+    /// Moves packets of a link into the queue of its interface, as many as that takes: parts that it would refuse would be
+    /// missed only when the receiver's patience is over. A link that is closed says what it has to say at once.
+    fn send_from_link(&mut self, id: LinkId, on: Option<InterfaceId>) {
+        while let Some(slot) = self.links.get_mut(&id) {
+            let interface = on.and_then(|on| self.interfaces.get_mut(&on));
+            if let Some(interface) = interface
+                && slot.link.state() != LinkState::Closed
+                && !interface.egress.has_room_for_link(slot.link.mtu())
+            {
+                if slot.link.has_packets() && !core::mem::replace(&mut slot.crowded, true) {
+                    interface.crowded.push_back(id);
+                }
+                return;
+            }
+            let Some(packet) = slot.link.poll_packet() else { return };
+            if slot.link.expected_hops() > 1 {
+                slot.sent.note(packet.context, &packet.data);
+            }
+            if let Some(on) = on {
+                let frame = self.with_own_hops(packet, on).encode();
+                self.transmit(on, Class::Link, frame);
+            }
+        }
+    }
+
+    /// A frame left an interface's queue: the next of the links that wait for that may go on.
+    pub(super) fn refill(&mut self, on: InterfaceId) {
+        let Some(interface) = self.interfaces.get_mut(&on) else { return };
+        let Some(id) = interface.crowded.pop_front() else { return };
+        if let Some(slot) = self.links.get_mut(&id) {
+            slot.crowded = false;
+            self.send_from_link(id, Some(on));
         }
     }
 

@@ -284,6 +284,7 @@ impl Stack {
         let stats = self.stats.interfaces.entry(on).or_default();
         stats.sent_frames += 1;
         stats.sent_bytes += u64::try_from(frame.len()).unwrap_or_default();
+        self.refill(on);
         Some(Transmit { frame })
     }
 

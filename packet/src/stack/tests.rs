@@ -416,3 +416,42 @@ fn a_flood_of_announces_waits_in_a_bounded_room() {
     assert_eq!(stack.stats().dropped(DropReason::AdmissionFull), 200 - room as u64);
     assert_eq!(core::iter::from_fn(|| stack.poll_job()).count(), room);
 }
+
+/// Two resources at once, whose windows together are twenty times what the queue of an interface takes.
+#[test]
+fn resources_larger_than_the_queue_of_an_interface_lose_nothing() {
+    use crate::link::{Compression, ResourceEvent, ResourceOptions, ResourceOutcome, ResourceStrategy};
+
+    let mut mesh = Mesh::new(61);
+    let small = |config: &mut StackConfig| config.capacities.queue_bytes = 100_000;
+    let (near, far) = (mesh.add(small), mesh.add(small));
+    let profile =
+        InterfaceProfile { hw_mtu: Some(16_384), negotiates_mtu: true, ..InterfaceProfile::new(1_000_000_000) };
+    mesh.join(&[near, far], Medium { profile, ..Medium::default() });
+    let now = mesh.now();
+    let owner = Identity::generate(&mut TestRng::seeded(62));
+    let name = DestinationName::new("test", &["sink"]).unwrap();
+    let to = Destination { resources: ResourceStrategy::All, ..Destination::new(owner, name) };
+    let to = mesh.stack(far).register(to).unwrap();
+    mesh.stack(far).announce(now, to, b"").unwrap();
+    mesh.run_for(Duration::from_secs(1));
+    let body: bytes::Bytes = crate::hash::sha256(&[b"noise"]).repeat(65_536).into();
+    let start = mesh.now().mono;
+    let links = [0, 1].map(|_| {
+        let now = mesh.now();
+        let link = mesh.stack(near).open_link(now, to).unwrap();
+        mesh.run_for(Duration::from_millis(100));
+        let options = ResourceOptions { metadata: None, compression: Compression::Never };
+        let now = mesh.now();
+        mesh.stack(near).link(now, link).unwrap().send_resource(body.clone(), options).unwrap();
+        link
+    });
+    let delivered = |mesh: &Mesh| {
+        let of = |(_, event): &&(Instant, Event)| matches!(event, Event::Resource { link, event: ResourceEvent::Ended(ResourceOutcome::Delivered), .. } if links.contains(link));
+        mesh.events(near).iter().filter(of).count()
+    };
+    assert!(mesh.run_until(Duration::from_secs(600), |mesh| delivered(mesh) == 2));
+    assert_eq!(mesh.stack(near).stats().dropped(DropReason::QueueFull), 0);
+    // Two times 2 MB at 1 Gbit/s, and the round trips of their small first windows: no wait for a timer in between.
+    assert!(mesh.now().mono.since(start) < Duration::from_secs(2));
+}
