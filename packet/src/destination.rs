@@ -31,6 +31,12 @@ impl DestinationName {
         Ok(Self(name))
     }
 
+    /// The name with an identity's hash as its last part: what an inbound destination is called that was given no identity.
+    #[must_use]
+    pub fn with_identity(&self, identity: IdentityHash) -> Self {
+        Self(format!("{}.{identity}", self.0))
+    }
+
     /// The dotted name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -187,6 +187,10 @@ hash_newtype!(
     /// A connection that stays the same one when it is made again. docs/protocol/1-core.md, section 5.8.
     TunnelId, 32
 );
+hash_newtype!(
+    /// Name of a ratchet: first 10 bytes of SHA-256 over its public half. docs/protocol/1-core.md, section 1.4.
+    RatchetId, 10
+);
 
 impl PacketHash {
     /// The first 16 bytes, which address proofs of the packet.

@@ -2,17 +2,16 @@
 
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey, verify_batch};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::crypto::{self, TokenError, TokenKey};
-use crate::hash::{IdentityHash, sha256_head};
+use crate::hash::{IdentityHash, RatchetId, sha256_head};
+pub use crate::ratchet::{RATCHET_LEN, RatchetKey};
 
 /// Length of private and public keys: an X25519 half, then an Ed25519 half.
 pub const KEY_LEN: usize = 64;
 /// Length of an Ed25519 signature.
 pub const SIGNATURE_LEN: usize = 64;
-/// Length of a ratchet key, private or public.
-pub const RATCHET_LEN: usize = 32;
 
 /// Why bytes are not a usable identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -175,46 +174,13 @@ fn derive(private: &[u8; 32], public: &[u8; 32], salt: IdentityHash) -> Option<T
     TokenKey::from_slice(&key).ok()
 }
 
-/// A ratchet's private key, in the hands of the destination that made it. It is not compared, as that would take time
-/// that tells about it.
-///
-/// ```compile_fail,E0277
-/// fn compare<T: PartialEq>() {}
-/// compare::<wend_packet::identity::RatchetKey>();
-/// ```
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct RatchetKey([u8; RATCHET_LEN]);
-
-impl core::fmt::Debug for RatchetKey {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-impl RatchetKey {
-    /// The ratchet with this private key.
-    pub const fn new(private: [u8; RATCHET_LEN]) -> Self {
-        Self(private)
-    }
-
-    /// The public half, as announces carry it.
-    pub fn public(&self) -> [u8; RATCHET_LEN] {
-        crypto::x25519_public(&self.0)
-    }
-
-    /// Short name of the ratchet: first 10 bytes of SHA-256 over its public half.
-    pub fn id(&self) -> [u8; 10] {
-        sha256_head(&[&self.public()])
-    }
-}
-
 /// What [`Identity::decrypt`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decrypted {
     /// The plaintext.
     pub plaintext: Vec<u8>,
     /// Id of the ratchet that opened it; `None` when it was the identity's own key.
-    pub ratchet: Option<[u8; 10]>,
+    pub ratchet: Option<RatchetId>,
 }
 
 /// A whole identity: decrypts and signs as well. Its private bytes are wiped when it is dropped.
@@ -308,7 +274,7 @@ impl Identity {
             derive(private, peer, self.public.hash).ok_or(TokenError::Forged)?.open(token)
         };
         for ratchet in ratchets_newest_first {
-            if let Ok(plaintext) = try_key(&ratchet.0) {
+            if let Ok(plaintext) = try_key(ratchet.private()) {
                 return Ok(Decrypted { plaintext, ratchet: Some(ratchet.id()) });
             }
         }

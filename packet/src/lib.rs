@@ -30,7 +30,9 @@ mod keyed;
 pub mod link;
 pub mod management;
 pub mod msgpack;
+pub mod persist;
 pub mod proof;
+pub mod ratchet;
 pub mod resource;
 pub mod stack;
 #[cfg(any(test, feature = "testing"))]
@@ -39,4 +41,4 @@ pub mod time;
 pub mod timers;
 pub mod wire;
 
-pub use hash::{DestinationHash, IdentityHash, LinkId, NameHash, PacketHash, RequestId, ResourceHash};
+pub use hash::{DestinationHash, IdentityHash, LinkId, NameHash, PacketHash, RatchetId, RequestId, ResourceHash};

@@ -265,7 +265,7 @@ impl Mesh {
                     match output {
                         Output::Event(event) => node.events.push((self.now.mono, event)),
                         Output::Persist(record) => node.records.push(record),
-                        Output::Ready(_) => {}
+                        Output::Ready(_) | Output::RatchetsChanged(_) => {}
                     }
                 }
                 let Some(job) = node.stack.poll_job() else { break };

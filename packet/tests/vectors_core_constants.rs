@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::name;
-use wend_packet::access_code;
 use wend_packet::hash::NameHash;
 use wend_packet::identity::{KEY_LEN, RATCHET_LEN, SIGNATURE_LEN};
 use wend_packet::management;
 use wend_packet::stack::{self, Capacities, Footprint, Mode};
 use wend_packet::wire::{self, Context, layout};
 use wend_packet::{IdentityHash, PacketHash, crypto};
+use wend_packet::{access_code, persist, ratchet};
 
 /// Constants of what this node does not have (yet).
 const NOT_BUILT: &[&str] = &[
@@ -27,14 +27,9 @@ const NOT_BUILT: &[&str] = &[
     "Reticulum.PERSIST_INTERVAL",
     "Reticulum.GRACIOUS_PERSIST_INTERVAL",
     "Transport.cache_clean_interval",
-    "Transport.PERSIST_RANDOM_BLOBS",
-    // Ratchets of this node; those heard are bounded with the destinations they belong to and do not expire by age.
-    "Identity.RATCHET_EXPIRY",
-    "Destination.RATCHET_COUNT",
-    "Destination.RATCHET_INTERVAL",
     // An answer to a path request is reused within a second instead of by tag.
     "Destination.PR_TAG_WINDOW",
-    // The application decides: it proves all or none, and answers requests or does not.
+    // Names of ours, and the application answers requests or does not.
     "Destination.PROVE_NONE",
     "Destination.PROVE_APP",
     "Destination.PROVE_ALL",
@@ -119,6 +114,10 @@ fn ours(name: &str) -> Option<Value> {
         "Reticulum.HEADER_MINSIZE" => json!(layout::HEADER_1_LEN),
         "Reticulum.HEADER_MAXSIZE" => json!(layout::HEADER_2_LEN),
         "Reticulum.IFAC_MIN_SIZE" => json!(wire::ACCESS_CODE_MIN),
+        "Identity.RATCHET_EXPIRY" => seconds(ratchet::RATCHET_EXPIRY),
+        "Destination.RATCHET_COUNT" => json!(ratchet::RATCHETS_RETAINED),
+        "Destination.RATCHET_INTERVAL" => seconds(ratchet::RATCHET_INTERVAL),
+        "Transport.PERSIST_RANDOM_BLOBS" => json!(persist::paths::RANDOM_HASHES_KEPT),
         "Reticulum.IFAC_SALT" => json!(hex::encode(access_code::ACCESS_KEY_SALT)),
         "Interface.DEFAULT_IFAC_SIZE" => json!(access_code::ACCESS_CODE_DEFAULT),
         "Reticulum.TRUNCATED_HASHLENGTH" | "Identity.TRUNCATED_HASHLENGTH" => bits(IdentityHash::LEN),

@@ -96,11 +96,11 @@ fn proofs_are_made_and_judged_as_in_the_reference() {
 fn received_packets_are_proved_by_the_strategy_of_their_destination() {
     for case in cases("core/proof_flow", 7) {
         let settings = &case["given"]["settings"];
-        // A strategy that asks the application is not built: the application says all or none beforehand.
-        let proves = match settings["proof_strategy"].as_u64().unwrap() {
-            0x23 => true,
-            0x22 => settings["application_answer"] == true,
-            _ => false,
+        let proofs = match settings["proof_strategy"].as_u64().unwrap() {
+            0x21 => ProofStrategy::None,
+            0x22 => ProofStrategy::Application,
+            0x23 => ProofStrategy::All,
+            other => panic!("unknown strategy {other:#x}"),
         };
         let mut given = case["given"].clone();
         let local = given.as_object_mut().unwrap().remove("local").unwrap();
@@ -110,17 +110,24 @@ fn received_packets_are_proved_by_the_strategy_of_their_destination() {
             }
         });
         let destination = support::local_destination(&local[0]);
-        let proofs = if proves { ProofStrategy::All } else { ProofStrategy::None };
         bench.stack.register(Destination { proofs, ..destination }).unwrap();
         bench.receive("a", &bytes(&case["received_raw"]));
         let delivered: Vec<_> = bench
             .take_events()
             .into_iter()
             .filter_map(|event| match event {
-                Event::Received { payload, .. } => Some(payload.to_vec()),
+                Event::Received { payload, packet, wants_proof, .. } => Some((payload.to_vec(), packet, wants_proof)),
                 _ => None,
             })
             .collect();
+        for (_, packet, wants_proof) in &delivered {
+            assert_eq!(*wants_proof, proofs == ProofStrategy::Application, "{}", name(&case));
+            if settings["application_answer"] == true {
+                bench.stack.prove(bench.now, *packet).unwrap();
+                bench.settle();
+            }
+        }
+        let delivered: Vec<_> = delivered.into_iter().map(|(payload, ..)| payload).collect();
         assert_eq!(delivered, Vec::from_iter(maybe_bytes(&case["delivered_plaintext"])), "{}", name(&case));
         let sent: Vec<_> = bench.take_sent().into_iter().map(|sent| sent.frame).collect();
         let expected: Vec<_> = case["sent"].as_array().unwrap().iter().map(bytes).collect();

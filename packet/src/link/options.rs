@@ -15,6 +15,8 @@ pub enum ProofStrategy {
     None,
     /// Every packet is proved.
     All,
+    /// The application decides for each packet. On links, where it is not asked, none is proved.
+    Application,
 }
 
 /// How one end of a link behaves.

@@ -59,7 +59,8 @@ pub struct Capacities {
     /// Packet hashes in one of two generations; the older generation is forgotten as a whole. The reference keeps 500000,
     /// which alone would take more than the 30 MB that a whole node may have at rest.
     pub packet_hashes: usize,
-    /// Packets of this node waiting for their proof. The oldest counts as undelivered.
+    /// Packets of this node waiting for their proof; the oldest is given up. As many received ones may wait for the
+    /// application to decide about their proof; the oldest goes unproved.
     pub receipts: usize,
     /// Announces waiting for their signature to be checked. A further one is dropped.
     pub admission: usize,

@@ -131,7 +131,7 @@ impl Stack {
             return self.receive_proof(now, arrived);
         }
         let addressed = packet.transport_id().is_some() || self.leads_to_client(packet.destination());
-        if addressed && !self.locals.contains_key(&packet.destination()) {
+        if addressed && !self.is_registered(packet.destination()) {
             return self.forward(now, arrived);
         }
         if packet.flags().destination() == DestinationKind::Plain {
@@ -139,13 +139,14 @@ impl Stack {
         }
         match (kind, packet.flags().destination()) {
             (PacketKind::LinkRequest, DestinationKind::Single) => self.receive_link_request(now, arrived),
-            (PacketKind::Data, DestinationKind::Single) => self.receive_data(arrived),
+            (PacketKind::Data, DestinationKind::Single) => self.receive_data(now, arrived),
             (PacketKind::Data, DestinationKind::Plain) if packet.destination() == self.path_request_destination => {
                 self.receive_path_request(now, arrived);
             }
             (PacketKind::Data, DestinationKind::Plain) if packet.destination() == self.tunnel_destination => {
                 self.receive_tunnel(now, arrived);
             }
+            (PacketKind::Data, DestinationKind::Group | DestinationKind::Plain) => self.receive_broadcast(now, arrived),
             _ => self.drop_frame(arrived.on, DropReason::NotAddressed),
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::access_code::AccessKey;
 use crate::channel::ChannelEvent;
-use crate::hash::{DestinationHash, IdentityHash, InterfaceHash, LinkId, PacketHash, RequestId};
+use crate::hash::{DestinationHash, IdentityHash, InterfaceHash, LinkId, PacketHash, RatchetId, RequestId};
 use crate::link::{ResourceEvent, TransferId};
 use crate::time::UnixTime;
 
@@ -152,6 +152,9 @@ pub enum Output {
     Event(Event),
     /// A path was learned or changed and is worth keeping across restarts.
     Persist(PathRecord),
+    /// This destination of the node has a new ratchet: [`ratchet_file`](super::Stack::ratchet_file) is worth keeping across
+    /// restarts, or what is sent to it meanwhile cannot be read after one.
+    RatchetsChanged(DestinationHash),
 }
 
 /// A path as it is kept across restarts, with the announce that taught it.
@@ -245,6 +248,13 @@ pub enum Event {
         destination: DestinationHash,
         /// The plaintext.
         payload: Bytes,
+        /// The packet it came in.
+        packet: PacketHash,
+        /// The ratchet it was encrypted to, if it was one.
+        ratchet: Option<RatchetId>,
+        /// Whether the sender gets its proof from [`prove`](super::Stack::prove) only: so with
+        /// [`ProofStrategy::Application`](super::ProofStrategy::Application).
+        wants_proof: bool,
     },
     /// A packet was proved to have arrived.
     Delivered {
@@ -255,6 +265,11 @@ pub enum Event {
     },
     /// A packet was not proved in time.
     Undelivered {
+        /// Which.
+        packet: PacketHash,
+    },
+    /// Nobody waits for the proof of a packet any more, because too many others are waited for.
+    ReceiptCulled {
         /// Which.
         packet: PacketHash,
     },

@@ -1,18 +1,18 @@
-//! Destinations of this node, and what arrives for them. docs/protocol/1-core.md, sections 2 and 3.8.
+//! SINGLE destinations of this node, and what arrives for them. docs/protocol/1-core.md, section 2.
 
 use bytes::Bytes;
+use rand_core::CryptoRng;
 
-use super::egress::Class;
 use super::inbound::Arrived;
 use super::{DropReason, Event, Stack};
 use crate::channel::MessageType;
 use crate::destination::DestinationName;
-use crate::hash::DestinationHash;
-use crate::identity::Identity;
+use crate::hash::{DestinationHash, RatchetId};
+use crate::identity::{Decrypted, Identity};
 use crate::link::{ProofStrategy, ResourceStrategy};
-use crate::proof::prove;
+use crate::ratchet::Ratchets;
 use crate::resource::SEGMENT_MAX;
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 use crate::wire::Packet;
 
 /// A SINGLE destination of this node.
@@ -38,10 +38,20 @@ pub struct Destination {
     pub channel: Option<Vec<MessageType>>,
     /// What its announces carry until [`Stack::announce`] says otherwise.
     pub app_data: Bytes,
+    /// Keys that change and are announced, for packets to be encrypted to instead of the identity's own. Without any,
+    /// announces are 32 bytes shorter.
+    pub ratchets: Option<Ratchets>,
 }
 
 impl Destination {
-    /// A destination that accepts links, proves nothing and takes neither requests nor resources.
+    /// A destination of a new identity, whose hash is the last part of its name, as one gets who names no identity.
+    pub fn of_nobody(rng: &mut dyn CryptoRng, name: &DestinationName) -> Self {
+        let identity = Identity::generate(rng);
+        let name = name.with_identity(identity.hash());
+        Self::new(identity, name)
+    }
+
+    /// A destination that accepts links, proves nothing, takes neither requests nor resources and has no ratchets.
     pub const fn new(identity: Identity, name: DestinationName) -> Self {
         Self {
             identity,
@@ -53,6 +63,7 @@ impl Destination {
             max_request: SEGMENT_MAX,
             channel: None,
             app_data: Bytes::new(),
+            ratchets: None,
         }
     }
 
@@ -78,6 +89,13 @@ pub(super) struct Local {
     pub(super) announced: Option<(Instant, Packet)>,
 }
 
+/// What was opened, and how it is to be proved.
+pub(super) struct Delivery {
+    pub(super) plaintext: Vec<u8>,
+    pub(super) ratchet: Option<RatchetId>,
+    pub(super) proofs: ProofStrategy,
+}
+
 impl Stack {
     /// Registers a destination of this node. It is not announced by that.
     ///
@@ -85,31 +103,36 @@ impl Stack {
     /// When one of the same hash is registered already.
     pub fn register(&mut self, destination: Destination) -> Result<DestinationHash, RegisterError> {
         let hash = destination.hash();
-        if self.locals.contains_key(&hash) {
+        if self.is_registered(hash) {
             return Err(RegisterError::Exists(hash));
         }
         self.locals.insert(hash, Local { destination, announced: None });
         Ok(hash)
     }
 
-    /// Data for a destination of this node: decrypted, handed over, proved.
-    pub(super) fn receive_data(&mut self, arrived: &Arrived<'_>) {
+    /// Data for a SINGLE destination of this node.
+    pub(super) fn receive_data(&mut self, now: Now, arrived: &Arrived<'_>) {
         let address = arrived.packet.destination();
-        let Some(local) = self.locals.get(&address) else {
+        let Some(proofs) = self.locals.get(&address).map(|local| local.destination.proofs) else {
             return self.drop_frame(arrived.on, DropReason::NotAddressed);
         };
-        let identity = &local.destination.identity;
-        let Ok(decrypted) = identity.decrypt(arrived.packet.data(), &[], false) else {
+        let Some(Decrypted { plaintext, ratchet }) = self.open_single(now, address, arrived.packet.data()) else {
             return self.drop_frame(arrived.on, DropReason::Undecryptable);
         };
-        let proof = match local.destination.proofs {
-            ProofStrategy::All => Some(prove(identity, arrived.packet.hash(), self.config.proof_form)),
-            ProofStrategy::None => None,
-        };
-        self.event(Event::Received { destination: address, payload: decrypted.plaintext.into() });
-        if let Some(proof) = proof {
-            let frame = self.with_own_hops(proof, arrived.on).encode();
-            self.transmit(arrived.on, Class::Data, frame);
+        self.deliver(now, arrived, Delivery { plaintext, ratchet, proofs });
+    }
+
+    /// Hands over what was opened, and sees to its proof.
+    pub(super) fn deliver(&mut self, now: Now, arrived: &Arrived<'_>, delivery: Delivery) {
+        let (destination, packet) = (arrived.packet.destination(), arrived.packet.hash());
+        let Delivery { plaintext, ratchet, proofs } = delivery;
+        let wants_proof = proofs == ProofStrategy::Application;
+        if wants_proof {
+            self.await_decision(now, destination, packet, arrived.on);
+        }
+        self.event(Event::Received { destination, payload: plaintext.into(), packet, ratchet, wants_proof });
+        if proofs == ProofStrategy::All {
+            self.send_proof(destination, packet, arrived.on);
         }
     }
 }

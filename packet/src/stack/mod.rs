@@ -15,10 +15,13 @@ mod inbound;
 mod interface;
 mod io;
 mod links;
+mod listeners;
 mod load;
 mod local;
 mod path;
 mod path_requests;
+mod proving;
+mod ratchets;
 mod receipts;
 mod relay;
 mod requests_wire;
@@ -54,6 +57,7 @@ pub use io::{
     Transmit,
 };
 pub use links::LinkRef;
+pub use listeners::Group;
 pub use load::InterfaceLoad;
 pub use local::{Destination, RegisterError};
 pub use path::{Path, RANDOM_HASHES_MAX};
@@ -61,10 +65,11 @@ pub use path_requests::{
     BITRATE_MIN, DISCOVERY_TIMEOUT, IN_FLIGHT_LIFETIME, QUEUED_REQUEST_INTERVAL, QUEUED_REQUESTS_MAX,
     REQUEST_INTERVAL_MIN, RESPONSE_GRACE, RESPONSE_GRACE_ROAMING,
 };
-pub use receipts::{HOPS_UNKNOWN, PER_HOP_TIMEOUT};
+pub use proving::{NothingToProve, PROOF_DECISION_TIMEOUT};
+pub use receipts::{HOPS_UNKNOWN, PER_HOP_TIMEOUT, ReceiptPolicy};
 pub use relay::{RELAY_LIFETIME, RelayedLink};
 pub use requests_wire::{PathRequestRef, path_request_destination};
-pub use sending::SendError;
+pub use sending::{SendError, Target};
 pub use stats::{DropReason, InterfaceStats, Stats};
 pub use tunnel_wire::{TUNNEL_RANDOM_LEN, TunnelRef, tunnel_destination, tunnel_packet};
 pub use tunnels::{TUNNEL_LIFETIME, TunnelView};
@@ -75,9 +80,12 @@ use forward::Reverse;
 use inbound::Arrived;
 use interface::Interface;
 use links::LinkSlot;
+use listeners::Listener;
 use local::Local;
 use path::PathEntry;
 use path_requests::{QueuedRequest, Waiting};
+use proving::Undecided;
+use ratchets::Tries;
 use receipts::Receipt;
 use relay::Relays;
 use seen::Seen;
@@ -136,6 +144,7 @@ pub struct Stack {
     lingering: BTreeMap<InterfaceId, Instant>,
     locals: BTreeMap<DestinationHash, Local>,
     blackhole: Blackhole,
+    listeners: BTreeMap<DestinationHash, Listener>,
     known: Bounded<DestinationHash, Known>,
     paths: Bounded<DestinationHash, PathEntry>,
     packet_hashes: Seen<[u8; 16]>,
@@ -161,6 +170,8 @@ pub struct Stack {
     /// Destinations that somebody outside asked programs on this machine for, and when.
     asked_of_clients: Bounded<DestinationHash, Instant>,
     instance_was_lost: bool,
+    undecided: Bounded<[u8; 16], Undecided>,
+    ratchet_tries: Tries,
     tags: Seen<[u8; 16]>,
     in_flight: Bounded<DestinationHash, Instant>,
     waiting: Bounded<DestinationHash, Waiting>,
@@ -207,6 +218,7 @@ impl Stack {
             lingering: BTreeMap::new(),
             locals: BTreeMap::new(),
             blackhole: Blackhole::new(config.identity.hash(), sizes.blackhole),
+            listeners: BTreeMap::new(),
             known: Bounded::keyed(sizes.known, seed),
             paths: Bounded::keyed(sizes.paths, seed),
             packet_hashes: Seen::keyed(sizes.packet_hashes, seed),
@@ -226,6 +238,8 @@ impl Stack {
             clients: BTreeSet::new(),
             asked_of_clients: Bounded::keyed(sizes.path_requests, seed),
             instance_was_lost: false,
+            undecided: Bounded::keyed(sizes.receipts, seed),
+            ratchet_tries: Tries::new(),
             tags: Seen::keyed(sizes.tags, seed),
             in_flight: Bounded::keyed(sizes.path_requests, seed),
             waiting: Bounded::keyed(sizes.path_requests, seed),

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::{Event, Stack, TimerKey};
 use crate::hash::{DestinationHash, PacketHash};
+use crate::identity::PublicIdentity;
 use crate::proof::ProofRef;
 use crate::time::{Instant, Now};
 use crate::wire::PacketRef;
@@ -13,10 +14,34 @@ pub const PER_HOP_TIMEOUT: Duration = Duration::from_secs(6);
 /// Hops reckoned with when no path is known.
 pub const HOPS_UNKNOWN: u8 = 128;
 
+/// "Later than the timeout" is a microsecond later.
+const LATER: Duration = Duration::from_micros(1);
+
+/// Whether and how long the proof of a packet is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReceiptPolicy {
+    /// As long as the path takes: 6 seconds for each hop, and the time of a frame on the first.
+    #[default]
+    ByPath,
+    /// This long.
+    Within(Duration),
+    /// Not at all: nothing will be said of the packet.
+    Declined,
+}
+
+/// Whose proof is waited for.
+#[derive(Debug)]
+pub(super) enum Prover {
+    /// The owner of a SINGLE destination.
+    Of(DestinationHash),
+    /// The owner of a group.
+    Owner(Box<PublicIdentity>),
+}
+
 #[derive(Debug)]
 pub(super) struct Receipt {
     packet: PacketHash,
-    to: DestinationHash,
+    prover: Prover,
     sent: Instant,
 }
 
@@ -32,14 +57,33 @@ impl Stack {
         self.route(to).map_or(HOPS_UNKNOWN, |path| path.hops)
     }
 
-    pub(super) fn expect_proof(&mut self, now: Now, packet: PacketHash, to: DestinationHash) {
-        let timeout = self.first_hop_timeout(to) + PER_HOP_TIMEOUT * u32::from(self.hops_to(to));
+    /// Changes how long the proof of a packet is waited for, counted from when it was sent. Says whether it is still waited
+    /// for at all.
+    pub fn set_receipt_timeout(&mut self, packet: PacketHash, timeout: Duration) -> bool {
         let key = packet.truncated();
-        // "Later than the timeout" is a microsecond later.
-        self.timers.set(TimerKey::Receipt(key), now.mono + timeout + Duration::from_micros(1));
-        if let Some((key, culled)) = self.receipts.insert(key, Receipt { packet, to, sent: now.mono }) {
+        let Some(receipt) = self.receipts.get(&key).filter(|receipt| receipt.packet == packet) else { return false };
+        self.timers.set(TimerKey::Receipt(key), receipt.sent + timeout + LATER);
+        true
+    }
+
+    pub(super) fn expect_proof(
+        &mut self,
+        now: Now,
+        packet: PacketHash,
+        to: DestinationHash,
+        prover: Prover,
+        policy: ReceiptPolicy,
+    ) {
+        let timeout = match policy {
+            ReceiptPolicy::Declined => return,
+            ReceiptPolicy::Within(timeout) => timeout,
+            ReceiptPolicy::ByPath => self.first_hop_timeout(to) + PER_HOP_TIMEOUT * u32::from(self.hops_to(to)),
+        };
+        let key = packet.truncated();
+        self.timers.set(TimerKey::Receipt(key), now.mono + timeout + LATER);
+        if let Some((key, culled)) = self.receipts.insert(key, Receipt { packet, prover, sent: now.mono }) {
             self.timers.clear(TimerKey::Receipt(key));
-            self.event(Event::Undelivered { packet: culled.packet });
+            self.event(Event::ReceiptCulled { packet: culled.packet });
         }
     }
 
@@ -51,7 +95,11 @@ impl Stack {
             return false;
         };
         let (packet, rtt) = (receipt.packet, now.mono.since(receipt.sent));
-        if !self.identity_of(receipt.to).is_some_and(|identity| proves.proves(packet, identity)) {
+        let proved = match &receipt.prover {
+            Prover::Owner(owner) => proves.proves(packet, owner),
+            Prover::Of(to) => self.identity_of(*to).is_some_and(|identity| proves.proves(packet, identity)),
+        };
+        if !proved {
             return false;
         }
         self.receipts.remove(&key);

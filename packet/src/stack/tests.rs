@@ -3,6 +3,7 @@
 mod blackhole;
 mod echo;
 mod fire;
+mod keys;
 mod lone;
 mod repair;
 mod sharing;
@@ -106,7 +107,8 @@ fn data_arrives_over_two_hops_and_its_proof_comes_back() {
     let now = mesh.now();
     let packet = mesh.stack(near).send(now, to, b"over two hops").unwrap();
     mesh.run_for(Duration::from_secs(1));
-    let received = Event::Received { destination: to, payload: bytes::Bytes::from_static(b"over two hops") };
+    let payload = bytes::Bytes::from_static(b"over two hops");
+    let received = Event::Received { destination: to, payload, packet, ratchet: None, wants_proof: false };
     assert_eq!(mesh.events(far).iter().filter(|(_, event)| *event == received).count(), 1);
     let rtt = mesh.events(near).iter().find_map(|(_, event)| match event {
         Event::Delivered { packet: delivered, rtt } if *delivered == packet => Some(*rtt),

@@ -65,11 +65,11 @@ impl Stack {
     /// # Errors
     /// As for [`Stack::announce`].
     pub fn set_app_data(&mut self, of: DestinationHash, app_data: &[u8]) -> Result<(), AnnounceError> {
-        let max = app_data_max(false);
+        let local = self.locals.get_mut(&of).ok_or(AnnounceError::NotRegistered(of))?;
+        let max = app_data_max(local.destination.ratchets.is_some());
         if app_data.len() > max {
             return Err(AppDataTooLarge { len: app_data.len(), max }.into());
         }
-        let local = self.locals.get_mut(&of).ok_or(AnnounceError::NotRegistered(of))?;
         local.destination.app_data = Bytes::copy_from_slice(app_data);
         local.announced = None;
         Ok(())
@@ -104,6 +104,7 @@ impl Stack {
         app_data: Option<&[u8]>,
         context: Context,
     ) -> Result<Packet, AnnounceError> {
+        let ratchet = self.ratchet_to_announce(now, from);
         let local = self.locals.get_mut(&from).ok_or(AnnounceError::NotRegistered(from))?;
         let emitted = now.unix.max(UnixTime(self.last_emission.0.saturating_add(1)));
         let mut random = [0; 5];
@@ -111,7 +112,7 @@ impl Stack {
         let destination = &local.destination;
         let random = RandomHash::new(random, emitted);
         let data = app_data.unwrap_or(&destination.app_data);
-        let packet = announce(&destination.identity, destination.name.hash(), random, None, data, context)?;
+        let packet = announce(&destination.identity, destination.name.hash(), random, ratchet.as_ref(), data, context)?;
         if let Some(app_data) = app_data {
             local.destination.app_data = Bytes::copy_from_slice(app_data);
         }
