@@ -61,6 +61,21 @@ pub struct NodeConfig {
     pub transport: bool,
     /// How much memory it may use for what others make it remember.
     pub footprint: Footprint,
+    /// Whether packets to the node are encrypted to keys that change.
+    pub ratchets: RatchetUse,
+}
+
+/// Whether a destination has ratchets. docs/protocol/1-core.md, section 1.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RatchetUse {
+    /// It has none.
+    #[default]
+    Off,
+    /// It has some; packets for its own key are taken too.
+    On,
+    /// It has some, and takes nothing else.
+    Enforced,
 }
 
 /// `[trust]`

@@ -35,6 +35,7 @@ use super::neighbours::Neighbour;
 use super::peers::{Peer, Peers};
 use super::seekers::Seekers;
 use super::server::{Incoming, Server, Verdict};
+use super::store::RatchetFile;
 use turns::{Inbox, Turns};
 
 /// Events of drivers taken in at one wake-up.
@@ -223,6 +224,12 @@ impl Core {
                 Output::Persist(record) => {
                     self.parts.keeper.path(record);
                     self.keep_soon(now);
+                }
+                Output::RatchetsChanged(of) => {
+                    if let Some(file) = self.parts.stack.ratchet_file(of) {
+                        self.parts.keeper.ratchets(of, RatchetFile::new(file));
+                        self.keep_soon(now);
+                    }
                 }
                 _ => {}
             }

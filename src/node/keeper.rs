@@ -8,7 +8,7 @@ use wend_packet::DestinationHash;
 use wend_packet::stack::PathRecord;
 use wend_packet::time::UnixTime;
 
-use super::store::{Change, Number, Store, StoreError};
+use super::store::{Change, Number, RatchetFile, Store, StoreError};
 
 /// How long changes gather. docs/architecture.md, section 13.
 pub(super) const COALESCE: Duration = Duration::from_secs(5);
@@ -17,6 +17,7 @@ pub(super) const COALESCE: Duration = Duration::from_secs(5);
 pub(super) struct Keeper {
     store: Store,
     paths: BTreeMap<DestinationHash, PathRecord>,
+    ratchets: BTreeMap<DestinationHash, RatchetFile>,
     touched: bool,
     scheduled: bool,
     writing: JoinSet<Result<(), StoreError>>,
@@ -31,12 +32,24 @@ impl std::fmt::Debug for Keeper {
 impl Keeper {
     /// Nothing waits yet.
     pub(super) fn new(store: Store) -> Self {
-        Self { store, paths: BTreeMap::new(), touched: false, scheduled: false, writing: JoinSet::new() }
+        Self {
+            store,
+            paths: BTreeMap::new(),
+            ratchets: BTreeMap::new(),
+            touched: false,
+            scheduled: false,
+            writing: JoinSet::new(),
+        }
     }
 
     /// A path was learned or renewed.
     pub(super) fn path(&mut self, record: PathRecord) {
         self.paths.insert(record.destination, record);
+    }
+
+    /// A destination of this node has a new ratchet.
+    pub(super) fn ratchets(&mut self, of: DestinationHash, file: RatchetFile) {
+        self.ratchets.insert(of, file);
     }
 
     /// A number changed.
@@ -52,12 +65,13 @@ impl Keeper {
     /// Writes all that waits, in the background. While an earlier write still runs, this one joins the next.
     pub(super) fn write(&mut self, last_announce: UnixTime) {
         self.scheduled = false;
-        if self.paths.is_empty() && !self.touched {
+        if self.paths.is_empty() && self.ratchets.is_empty() && !self.touched {
             return;
         }
         self.touched = false;
         let mut changes = vec![Change::Number(Number::LastAnnounce, last_announce.0)];
         changes.extend(std::mem::take(&mut self.paths).into_values().map(Change::Path));
+        changes.extend(std::mem::take(&mut self.ratchets).into_iter().map(|(of, file)| Change::Ratchets(of, file)));
         let store = self.store.clone();
         self.writing.spawn(async move { store.commit(changes).await });
     }

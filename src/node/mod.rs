@@ -15,6 +15,7 @@ mod links;
 mod mesh;
 mod neighbours;
 mod peers;
+mod ratchets;
 mod seekers;
 mod server;
 mod store;
@@ -227,6 +228,7 @@ impl Node {
             proofs: ProofStrategy::All,
             request_paths: vec![envelope::PATH.to_owned()],
             app_data: data.encode().into(),
+            ratchets: ratchets::begin(config.node.ratchets, &identity, stored.ratchets.get(&destination)),
             ..Destination::new(identity.clone(), node_name())
         };
         // The stack is new, so nothing is registered twice.

@@ -2,6 +2,7 @@
 
 mod database;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use wend_packet::identity::KEY_LEN;
 use wend_packet::stack::PathRecord;
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
+use zeroize::Zeroizing;
 
 use self::database::ReopeningDatabase;
 use super::calls::tell;
@@ -26,6 +28,8 @@ const PUBLISHERS: TableDefinition<&[u8; 16], &[u8; KEY_LEN]> = TableDefinition::
 const PATHS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("paths");
 /// Identity hash of someone shut out to a [`StoredBlackhole`] in `postcard`.
 const BLACKHOLE: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("blackhole");
+/// Hash of a destination of this node to its ratchets, secret, in the reference's signed form.
+const RATCHETS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("ratchets");
 /// Single numbers by name.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
@@ -92,8 +96,32 @@ pub(super) enum Change {
     Blackhole(IdentityHash, ShutOut),
     /// An identity is no longer shut out.
     NoBlackhole(IdentityHash),
+    /// The ratchets of a destination of this node.
+    Ratchets(DestinationHash, RatchetFile),
     /// A number.
     Number(Number, u64),
+}
+
+/// Ratchets as they are kept; they are not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct RatchetFile(Zeroizing<Vec<u8>>);
+
+impl RatchetFile {
+    /// What is to be kept.
+    pub(super) fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+
+    /// What is kept.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for RatchetFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 /// Why the state cannot be read or kept.
@@ -139,6 +167,8 @@ pub(super) struct Stored {
     pub paths: Vec<PathRecord>,
     /// Who is shut out, some of them perhaps no longer by now.
     pub blackhole: Vec<(IdentityHash, ShutOut)>,
+    /// Ratchets of this node's destinations.
+    pub ratchets: BTreeMap<DestinationHash, RatchetFile>,
     /// When the newest announce was made, Unix seconds.
     pub last_announce: u64,
 }
@@ -269,6 +299,11 @@ fn prepare(database: &Database, path: &Path) -> Result<Stored, Problem> {
         let mut paths = write.open_table(PATHS)?;
         stored.paths = read_paths(&paths, path)?;
         stored.blackhole = read_blackhole(&write.open_table(BLACKHOLE)?, path)?;
+        for row in write.open_table(RATCHETS)?.iter()? {
+            let (of, file) = row?;
+            let file = RatchetFile::new(Zeroizing::new(file.value().to_vec()));
+            stored.ratchets.insert(DestinationHash::new(*of.value()), file);
+        }
         stored.paths.sort_by_key(|record| std::cmp::Reverse(record.heard));
         for forgotten in stored.paths.drain(PATHS_MAX.min(stored.paths.len())..) {
             paths.remove(forgotten.destination.as_bytes())?;
@@ -349,6 +384,7 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
         let mut publishers = write.open_table(PUBLISHERS)?;
         let mut paths = write.open_table(PATHS)?;
         let mut blackhole = write.open_table(BLACKHOLE)?;
+        let mut ratchets = write.open_table(RATCHETS)?;
         let mut numbers = write.open_table(NUMBERS)?;
         for change in changes {
             match change {
@@ -368,6 +404,7 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
                     blackhole.insert(identity.as_bytes(), packed(&stored)?.as_slice())?;
                 }
                 Change::NoBlackhole(identity) => drop(blackhole.remove(identity.as_bytes())?),
+                Change::Ratchets(of, file) => drop(ratchets.insert(of.as_bytes(), file.bytes())?),
                 Change::Number(number, value) => drop(numbers.insert(number.key(), *value)?),
             }
         }
@@ -400,6 +437,7 @@ mod tests {
         assert!(stored.cards.is_empty());
         let by = Some(IdentityHash::new([6; 16]));
         let shut_out = ShutOut { by, until: Some(UnixTime(9)), reason: Some("why".to_owned()) };
+        let kept = RatchetFile::new(Zeroizing::new(vec![8; 40]));
         let changes = vec![
             Change::Card([1; 16], vec![9; 200]),
             Change::Manifest([2; 32], vec![8; 300]),
@@ -408,6 +446,7 @@ mod tests {
             Change::Blackhole(IdentityHash::new([4; 16]), shut_out.clone()),
             Change::Blackhole(IdentityHash::new([5; 16]), shut_out.clone()),
             Change::NoBlackhole(IdentityHash::new([5; 16])),
+            Change::Ratchets(DestinationHash::new([7; 16]), kept.clone()),
         ];
         store.commit(changes).await.expect("durable");
         drop(store);
@@ -421,6 +460,7 @@ mod tests {
         assert_eq!(stored.cards, [([1; 16], vec![9; 200])]);
         assert_eq!(stored.paths, [path(3, 7)]);
         assert_eq!(stored.last_announce, 1_700_000_000);
+        assert_eq!(stored.ratchets, [(DestinationHash::new([7; 16]), kept)].into());
         assert_eq!(stored.blackhole, [(IdentityHash::new([4; 16]), shut_out)]);
         assert_eq!(store.manifest(&[2; 32]).expect("readable"), Some(vec![8; 300]));
         assert_eq!(store.manifest(&[3; 32]).expect("readable"), None);
