@@ -61,7 +61,6 @@ const NOT_BUILT: &[&str] = &[
     // The caller waits for a path as long as it likes.
     "Transport.PATH_REQUEST_TIMEOUT",
     // Known destinations are bounded by number, the longest unused leaving first; there is no sweep.
-    "Transport.UNUSED_DESTINATION_LINGER",
     "Transport.known_destinations_interval",
     // Tunnels, rate control, shared instances.
     "Transport.TUNNEL_TIMEOUT",
@@ -117,6 +116,7 @@ fn ours(name: &str) -> Option<Value> {
         "Identity.RATCHET_EXPIRY" => seconds(ratchet::RATCHET_EXPIRY),
         "Destination.RATCHET_COUNT" => json!(ratchet::RATCHETS_RETAINED),
         "Destination.RATCHET_INTERVAL" => seconds(ratchet::RATCHET_INTERVAL),
+        "Transport.UNUSED_DESTINATION_LINGER" => seconds(persist::known::UNUSED_LINGER),
         "Transport.PERSIST_RANDOM_BLOBS" => json!(persist::paths::RANDOM_HASHES_KEPT),
         "Reticulum.IFAC_SALT" => json!(hex::encode(access_code::ACCESS_KEY_SALT)),
         "Interface.DEFAULT_IFAC_SIZE" => json!(access_code::ACCESS_CODE_DEFAULT),

@@ -208,6 +208,22 @@ fn old_and_odd_entries_are_taken_as_the_reference_takes_them() {
 }
 
 #[test]
+fn stored_destinations_are_kept_as_long_as_they_are_of_use() {
+    let now = 1_700_000_000.0;
+    let some = known_of(&cases("core/persistence", 12)[0]).remove(0);
+    for case in cases("core/known_destination_cleaning", 7) {
+        let last_use = match case["last_use"].as_i64().unwrap() {
+            0 => LastUse::Never,
+            -1 => LastUse::Retained,
+            ago => LastUse::At(now - ago as f64),
+        };
+        let heard = now - case["seconds_since_announce"].as_f64().unwrap();
+        let known = KnownDestination { heard, last_use, ..some.clone() };
+        assert_eq!(known.is_kept(now, case["has_path"] == true), case["kept"] == true, "{}", name(&case));
+    }
+}
+
+#[test]
 fn stored_times_become_whole_seconds_whatever_they_are() {
     for (time, seconds) in [(1_700_000_000.75, 1_700_000_000), (-3.0, 0), (f64::NAN, 0), (f64::INFINITY, 0), (1e300, 0)]
     {

@@ -1,5 +1,6 @@
 //! `storage/known_destinations`: who is who. docs/protocol/1-core.md, section 1.5.
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use super::{FileError, fixed, optional, optional_bin};
@@ -33,6 +34,23 @@ pub struct KnownDestination {
     pub app_data: Option<Vec<u8>>,
     /// When it was last of use.
     pub last_use: LastUse,
+}
+
+/// How long after its announce a destination is kept that nobody has used.
+pub const UNUSED_LINGER: Duration = Duration::from_secs(360);
+/// How long after its last use a destination is kept.
+pub const USED_LINGER: Duration = Duration::from_secs(756_000);
+
+impl KnownDestination {
+    /// Whether this is worth keeping at `now`, in seconds since the epoch. A destination with a path always is.
+    pub fn is_kept(&self, now: f64, has_path: bool) -> bool {
+        has_path
+            || match self.last_use {
+                LastUse::Retained => true,
+                LastUse::Never => now - self.heard <= UNUSED_LINGER.as_secs_f64(),
+                LastUse::At(used) => now - used <= USED_LINGER.as_secs_f64(),
+            }
+    }
 }
 
 /// Reads the file. Entries under keys of another length, and entries with fields of another kind, are left out.
