@@ -158,7 +158,7 @@ mod tests {
         let words = b"the same words over and over, more or less ".repeat(3000);
         let repeated = noise(3000).repeat(4);
         let counters: Vec<u8> = (0_u32..20_000).flat_map(u32::to_be_bytes).collect();
-        for data in [&words[..], &words[..60], &repeated, &counters] {
+        for data in [&words[..], &words[..400], &repeated, &counters] {
             assert!(compress(data).is_some());
         }
         assert_eq!(compress(b""), None);
