@@ -94,6 +94,11 @@ impl Egress {
         [&self.link, &self.data, &self.path_request, &self.announce].iter().all(|line| line.frames.is_empty())
     }
 
+    /// Whether announces wait.
+    pub(super) fn has_announces(&self) -> bool {
+        !self.announce.frames.is_empty()
+    }
+
     /// Traffic that someone retries keeps its order, so the newest is refused when there is no room; of what only informs,
     /// the newest is worth most.
     pub(super) fn push(&mut self, class: Class, frame: Bytes) -> Queued {

@@ -10,12 +10,15 @@ use crate::stack::egress::Class;
 use crate::stack::interface::Interface;
 use crate::stack::{InterfaceId, Mode, Stack, TimerKey};
 use crate::time::{Instant, Now, UnixTime};
-use crate::wire::layout;
+use crate::wire::{MTU, layout};
 
 /// Share of an interface's bitrate for relayed announces and searches for paths, in millionths, unless configured.
 pub const ANNOUNCE_CAP_PPM: u32 = 20_000;
 /// How long an announce may wait for its turn.
 pub const QUEUED_ANNOUNCE_LIFETIME: Duration = Duration::from_secs(10_800);
+
+/// How long is waited at most for a busy medium to send the announce that was due before.
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Time after a frame of `len` bytes during which nothing else of its kind is sent, so that all of them together stay
 /// within `cap_ppm` millionths of `bitrate_bps`.
@@ -187,6 +190,12 @@ impl Stack {
             if capped && now.mono < interface.queue.allowed_at && !interface.queue.is_empty() {
                 // A search for a path took the turn.
                 return self.timers.set(TimerKey::Announces(on), interface.queue.allowed_at);
+            }
+            if capped && interface.egress.has_announces() && !interface.queue.is_empty() {
+                // The medium is busy with more urgent things. What it has not sent yet is not added to: else all that came
+                // due in a busy hour would leave in the next.
+                let pause = interface.announce_pause(MTU).min(BUSY_PAUSE_MAX);
+                return self.timers.set(TimerKey::Announces(on), now.mono + pause);
             }
             let Some(frame) = interface.queue.pop(now.mono) else { return };
             if capped {
