@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::announce::{AnnounceRef, InvalidAnnounce};
+use crate::bounded::Bounded;
 use crate::hash::{LinkId, PacketHash};
 use crate::link::{LinkJob, LinkJobResult};
 use crate::wire::PacketRef;
@@ -42,6 +43,32 @@ impl Job {
             Work::VerifyAnnounces(announces) => Outcome::Announces(verify_announces(&announces)),
             Work::Link { link, job } => Outcome::Link { link, result: job.run() },
         })
+    }
+}
+
+/// Announces that were checked before. Where many stacks run in one process, as in a simulation, each of them checks what
+/// all hear; a verdict is the same for all. At most 65536 are remembered, and the one used longest ago is forgotten.
+#[derive(Debug)]
+pub struct Memo(Bounded<AnnounceKey, Result<(), InvalidAnnounce>>);
+
+impl Default for Memo {
+    fn default() -> Self {
+        Self(Bounded::new(1 << 16))
+    }
+}
+
+impl Memo {
+    /// The result of [`Job::run`], with only those announces checked that were not checked before.
+    pub fn run(&mut self, job: Job) -> JobResult {
+        let Work::VerifyAnnounces(announces) = job.0 else { return job.run() };
+        let (known, new): (Vec<_>, Vec<_>) = announces.into_iter().partition(|(key, _)| self.0.contains_key(key));
+        let found = verify_announces(&new);
+        let known = known.iter().filter_map(|(key, _)| Some((*key, *self.0.get(key)?)));
+        let verdicts: Vec<_> = known.chain(found).collect();
+        for (key, verdict) in &verdicts {
+            self.0.insert(*key, *verdict);
+        }
+        JobResult(Outcome::Announces(verdicts))
     }
 }
 

@@ -18,6 +18,7 @@
 
 pub mod access_code;
 pub mod announce;
+pub mod announcer;
 pub mod bounded;
 pub mod channel;
 mod compression;

@@ -8,6 +8,8 @@ mod node;
 mod report;
 mod run;
 mod search;
+#[cfg(feature = "sim")]
+mod sim;
 mod table;
 
 use std::path::PathBuf;
@@ -19,12 +21,13 @@ pub(crate) use model::install as install_model;
 pub use report::{Exit, Report};
 pub(crate) use table::{Table, bytes, emit, emit_json, short};
 
-/// The list of subcommands fits a terminal of 80 columns and 24 lines, with one blank line less than usual.
-const HELP: &str = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}";
+/// The list of subcommands fits a terminal of 80 columns and 24 lines, with two blank lines less than usual.
+const HELP: &str = "{about-with-newline}{usage-heading} {usage}\n{all-args}{after-help}";
 
 /// A delay-tolerant mesh of sovereign nodes over whatever links there are.
 #[derive(Debug, Parser)]
 #[command(name = "wend", version, max_term_width = 80, help_template = HELP, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
 struct Cli {
     /// Folder of the node
     #[arg(long, env = "WEND_HOME", hide_env_values = true, value_name = "DIR", global = true)]
@@ -82,9 +85,13 @@ enum Command {
     /// Install the embedding model, or say whether it is there
     #[command(after_help = "Example: wend model install")]
     Model(model::ModelArgs),
-    /// Show or change who is shut out: no announces, paths or links of them
+    /// Show or change who is shut out
     #[command(after_help = "Example: wend blackhole ls")]
     Blackhole(blackhole::BlackholeArgs),
+    /// Simulate a mesh in virtual time, and say whether it held
+    #[cfg(feature = "sim")]
+    #[command(after_help = "Example: wend sim mixed --seed 3 --plot mixed.svg")]
+    Sim(sim::SimArgs),
     /// Print completions for a shell
     #[command(after_help = "Example: wend completions bash > /etc/bash_completion.d/wend")]
     Completions {
@@ -142,6 +149,8 @@ fn dispatch(cli: Cli) -> Result<Exit, Report> {
         Command::Catalog(args) => catalog::catalog(&home()?, &args),
         Command::Blackhole(args) => blackhole::blackhole(&home()?, args),
         Command::Model(args) => model::model(&home()?, &args),
+        #[cfg(feature = "sim")]
+        Command::Sim(args) => sim::sim(&args),
         Command::Completions { shell } => {
             // Into memory first: writing to a closed pipe is a clean end, which the generator does not know.
             let mut script = Vec::new();

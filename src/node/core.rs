@@ -16,6 +16,7 @@ use wend_commands::announce_data::{AnnounceData, CatalogSummary};
 use wend_commands::envelope;
 use wend_interfaces::{Fill, InterfaceHandle, PortEvent};
 use wend_packet::announce::AnnounceRef;
+use wend_packet::announcer::Announcer;
 use wend_packet::identity::Identity;
 use wend_packet::job::JobResult;
 use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, Role, Stack};
@@ -25,7 +26,6 @@ use wend_packet::wire::PacketRef;
 use wend_packet::{DestinationHash, LinkId, NameHash, RequestId};
 
 pub(super) use self::managing::Management;
-use super::announcer::Announcer;
 use super::calls::{Arriving, CoreCall, CoreHandle};
 use super::clock::{Clock, randomness};
 use super::genome::GenomeHandle;

@@ -1,7 +1,6 @@
 //! The node: the core task that owns the packet layer, the genome task that owns the catalog, and what starts and stops
 //! them. docs/architecture.md, sections 5 and 11.
 
-mod announcer;
 mod blackhole;
 mod calls;
 mod clock;

@@ -29,6 +29,7 @@ mod seen;
 mod sending;
 mod sharing;
 mod stats;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod tunnel_wire;
@@ -71,6 +72,7 @@ pub use relay::{RELAY_LIFETIME, RelayedLink};
 pub use requests_wire::{PathRequestRef, path_request_destination};
 pub use sending::{SendError, Target};
 pub use stats::{DropReason, InterfaceStats, Stats};
+pub use tables::TableSize;
 pub use tunnel_wire::{TUNNEL_RANDOM_LEN, TunnelRef, tunnel_destination, tunnel_packet};
 pub use tunnels::{TUNNEL_LIFETIME, TunnelView};
 

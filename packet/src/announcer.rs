@@ -5,11 +5,11 @@
 //! for whoever types `wend announce`. An interface that comes up beyond that is greeted with the answer to a path request
 //! that nobody made: its neighbour learns who is here, and passes nothing on.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
-use wend_packet::stack::InterfaceId;
-use wend_packet::time::Instant;
+use crate::stack::InterfaceId;
+use crate::time::Instant;
 
 /// How long after an interface came up the node announces itself, so that several make one announce.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -30,16 +30,16 @@ const UNASKED: usize = 5;
 
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Due {
+pub struct Due {
     /// Announce on these interfaces.
-    pub(super) announce: BTreeSet<InterfaceId>,
+    pub announce: BTreeSet<InterfaceId>,
     /// Greet the neighbours on these.
-    pub(super) greet: BTreeSet<InterfaceId>,
+    pub greet: BTreeSet<InterfaceId>,
 }
 
 /// Plans announces. It is told what happens and asked what is due.
 #[derive(Debug, Default)]
-pub(super) struct Announcer {
+pub struct Announcer {
     regular: Option<Instant>,
     changed: Option<Instant>,
     newcomers: BTreeMap<InterfaceId, Instant>,
@@ -49,31 +49,31 @@ pub(super) struct Announcer {
 
 impl Announcer {
     /// An interface came up.
-    pub(super) fn up(&mut self, now: Instant, id: InterfaceId) {
+    pub fn up(&mut self, now: Instant, id: InterfaceId) {
         self.newcomers.insert(id, now + SETTLE);
     }
 
     /// An interface is gone for good.
-    pub(super) fn gone(&mut self, id: InterfaceId) {
+    pub fn gone(&mut self, id: InterfaceId) {
         self.newcomers.remove(&id);
         self.last_on.remove(&id);
     }
 
     /// The catalog changed.
-    pub(super) fn changed(&mut self, now: Instant) {
+    pub fn changed(&mut self, now: Instant) {
         let earliest = self.made.back().map_or(now, |last| *last + CHANGED).max(now + SETTLE);
         self.changed.get_or_insert(earliest);
     }
 
     /// When to ask [`Announcer::due`].
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         let newcomer = self.newcomers.values().min().copied();
         [self.regular, self.changed, newcomer].into_iter().flatten().min()
     }
 
     /// What is due now, of the interfaces that are up with their bit/s. `spread` is a random number that keeps nodes from
     /// announcing in step.
-    pub(super) fn due(&mut self, now: Instant, up: &BTreeMap<InterfaceId, u64>, spread: u32) -> Due {
+    pub fn due(&mut self, now: Instant, up: &BTreeMap<InterfaceId, u64>, spread: u32) -> Due {
         while self.made.front().is_some_and(|oldest| *oldest + HOUR <= now) {
             self.made.pop_front();
         }
@@ -103,12 +103,7 @@ impl Announcer {
     }
 
     /// Somebody wants an announce on all interfaces that are up.
-    pub(super) fn asked(
-        &mut self,
-        now: Instant,
-        up: &BTreeMap<InterfaceId, u64>,
-        spread: u32,
-    ) -> BTreeSet<InterfaceId> {
+    pub fn asked(&mut self, now: Instant, up: &BTreeMap<InterfaceId, u64>, spread: u32) -> BTreeSet<InterfaceId> {
         self.announce(now, up.keys().copied().collect(), spread).announce
     }
 
