@@ -86,11 +86,11 @@ def connects(port):
 
 def write_wend_config(home, ports, tuned=False, footprint="hub"):
     """A transport node of ours, with the same switches."""
-    lines = ["[node]", "transport = true", "[catalog]", "sync = false"]
+    lines = ["[node]", "transport = true", f'footprint = "{footprint}"', "[catalog]", "sync = false"]
     for number, port in enumerate(ports):
         lines += ["[[interface]]", f'name = "p{number}"', 'type = "tcp-server"', f'listen = "127.0.0.1:{port}"']
         if tuned:
-            lines += ["bitrate = 1000000000"]
+            lines += ["ingress_control = false", "announce_cap = 100.0", "bitrate = 1000000000"]
     with open(os.path.join(home, "config.toml"), "w") as config:
         config.write("\n".join(lines) + "\n")
 

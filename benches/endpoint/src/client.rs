@@ -1,9 +1,11 @@
 //! The end that measures: one task at a time, each a file of its own.
 
+mod channel;
 mod links;
 mod packets;
 mod path;
 mod requests;
+mod resource;
 
 use std::fmt::Debug;
 use std::time::Instant;
@@ -15,10 +17,12 @@ use wend_packet::{DestinationHash, LinkId};
 use crate::protocol::{Command, say};
 use crate::shell::{Application, Shell};
 
+use self::channel::Channel;
 use self::links::{Keep, Links};
 use self::packets::Packets;
 use self::path::FindPath;
 use self::requests::Requests;
+use self::resource::Resource;
 
 /// Something to be measured.
 trait Task: Debug {
@@ -69,6 +73,10 @@ impl Client {
             Command::Links { n } => Box::new(Links::new(self.to, n)),
             Command::Requests { n, size, window } => Box::new(Requests::new(link()?, n, size, window)),
             Command::Packets { n, size, window } => Box::new(Packets::new(self.to, n, size, window)),
+            Command::Resource { file, compress } => {
+                Box::new(Resource::new(link()?, &file, compress).map_err(|error| error.to_string())?)
+            }
+            Command::Channel { n, size } => Box::new(Channel::new(link()?, n, size)),
             other => return Err(format!("a client has no {other:?}")),
         })
     }

@@ -23,7 +23,7 @@ use wend_packet::DestinationHash;
 use wend_packet::destination::DestinationName;
 use wend_packet::hash::sha256;
 use wend_packet::identity::Identity;
-use wend_packet::link::ProofStrategy;
+use wend_packet::link::{ProofStrategy, ResourceStrategy};
 use wend_packet::stack::{Capacities, Destination, Footprint, Stack, StackConfig};
 
 use self::client::Client;
@@ -116,6 +116,8 @@ fn served() -> Destination {
     };
     Destination {
         proofs: ProofStrategy::All,
+        resources: ResourceStrategy::All,
+        channel: Some(vec![server::MESSAGE]),
         request_paths: vec![server::ECHO.to_owned()],
         ..Destination::new(identity, name)
     }

@@ -1,6 +1,7 @@
 //! The lines of JSON that the harness and an endpoint exchange on standard input and output.
 
 use std::io::{BufRead, Write, stdin, stdout};
+use std::path::PathBuf;
 use std::thread;
 
 use serde::Deserialize;
@@ -23,13 +24,11 @@ pub(crate) enum Command {
     Link,
     /// Client: open and close `n` links, one after the other.
     Links { n: usize },
-    /// Client: send a resource of `size` bytes.
+    /// Client: send a file as a resource.
     Resource {
-        size: usize,
+        file: PathBuf,
         #[serde(default = "yes")]
         compress: bool,
-        #[serde(default)]
-        text: bool,
     },
     /// Client: `n` requests of `size` bytes, `window` of them outstanding.
     Requests {

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 use wend_packet::DestinationHash;
+use wend_packet::channel::{ChannelEvent, MessageType};
+use wend_packet::link::{ResourceEvent, ResourceOutcome};
 use wend_packet::stack::Event;
 
 use crate::protocol::{Command, say};
@@ -9,6 +11,12 @@ use crate::shell::{Application, Shell};
 
 /// The path whose response is the request's data.
 pub(crate) const ECHO: &str = "/echo";
+
+/// The type of all channel messages.
+pub(crate) const MESSAGE: MessageType = match MessageType::new(0x0101) {
+    Some(number) => number,
+    None => unreachable!(),
+};
 
 /// What has arrived since the last reset.
 #[derive(Debug, Default)]
@@ -63,6 +71,13 @@ impl Application for Server {
         match event {
             Event::Received { .. } => self.counters.packets += 1,
             Event::LinkUp { .. } => self.counters.links += 1,
+            Event::Channel { event: ChannelEvent::Message { .. }, .. } => self.counters.messages += 1,
+            Event::Resource { event: ResourceEvent::Segment { data, .. }, .. } => {
+                self.counters.resource_bytes += data.len();
+            }
+            Event::Resource { event: ResourceEvent::Ended(ResourceOutcome::Received), .. } => {
+                self.counters.resources += 1;
+            }
             Event::LinkData { .. } => self.counters.link_packets += 1,
             Event::Requested { link, request, body, .. } => {
                 let now = shell.now();

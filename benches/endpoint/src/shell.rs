@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
-use wend_interfaces::{InterfaceHandle, PortEvent};
+use wend_interfaces::{Fill, InterfaceHandle, PortEvent};
 use wend_packet::job::JobResult;
 use wend_packet::stack::{Event, Input, InterfaceId, Output, Stack};
 use wend_packet::time::{Instant, Now, UnixTime};
@@ -113,7 +113,11 @@ impl Shell {
 
     fn port_event(&mut self, event: PortEvent) {
         match event {
-            PortEvent::Frame { id, bytes } => self.input(Input::Frame { on: id, bytes: &bytes }),
+            PortEvent::Frames { id, frames } => {
+                for bytes in frames.iter() {
+                    self.input(Input::Frame { on: id, bytes });
+                }
+            }
             PortEvent::Child { handle, .. } => self.attach(handle),
             PortEvent::Up { id, profile } => self.input(Input::InterfaceUp { id, profile }),
             PortEvent::Down { id, .. } => self.input(Input::InterfaceDown { id }),
@@ -142,26 +146,19 @@ impl Shell {
         }
     }
 
-    /// Room in the driver first, then the most urgent frame.
+    /// As many of the most urgent frames as the driver has room for.
     fn fill(&mut self, id: InterfaceId) {
         let now = self.now();
         let Some(attached) = self.interfaces.get_mut(&id).filter(|attached| !attached.full) else { return };
-        loop {
-            match attached.handle.outbound.try_reserve() {
-                Ok(slot) => match self.stack.poll_transmit(now, id) {
-                    Some(transmit) => slot.send(transmit),
-                    None => return,
-                },
-                Err(mpsc::error::TrySendError::Full(())) => break,
-                Err(mpsc::error::TrySendError::Closed(())) => return,
-            }
+        let stack = &mut self.stack;
+        attached.full = attached.handle.outbound.fill(|| stack.poll_transmit(now, id)) == Fill::Full;
+        if attached.full {
+            let room = attached.handle.outbound.room();
+            self.room.spawn(async move {
+                room.await;
+                id
+            });
         }
-        attached.full = true;
-        let outbound = attached.handle.outbound.clone();
-        self.room.spawn(async move {
-            drop(outbound.reserve().await);
-            id
-        });
     }
 }
 

@@ -57,7 +57,7 @@ impl Task for Requests {
     }
 
     fn event(&mut self, event: &Event) {
-        if let Event::Responded { request, response } = event
+        if let Event::Responded { request, response, .. } = event
             && let Some(began) = self.outstanding.remove(request)
         {
             match response {
