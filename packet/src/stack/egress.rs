@@ -94,9 +94,9 @@ impl Egress {
         [&self.link, &self.data, &self.path_request, &self.announce].iter().all(|line| line.frames.is_empty())
     }
 
-    /// Whether announces wait.
-    pub(super) fn has_announces(&self) -> bool {
-        !self.announce.frames.is_empty()
+    /// Bytes of announces that wait.
+    pub(super) fn announce_bytes(&self) -> usize {
+        self.announce.bytes
     }
 
     /// Traffic that someone retries keeps its order, so the newest is refused when there is no room; of what only informs,

@@ -19,6 +19,11 @@ pub const QUEUED_ANNOUNCE_LIFETIME: Duration = Duration::from_secs(10_800);
 
 /// How long is waited at most for a busy medium to send the announce that was due before.
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Announces that are due within so short a time leave together: on a fast medium a timer for each would cost more than
+/// they do.
+const TOGETHER: Duration = Duration::from_millis(1);
+/// What a medium carries in this time may wait for it without counting as a sign that it is busy.
+const BUSY_AFTER: Duration = Duration::from_millis(10);
 
 /// Time after a frame of `len` bytes during which nothing else of its kind is sent, so that all of them together stay
 /// within `cap_ppm` millionths of `bitrate_bps`.
@@ -187,19 +192,23 @@ impl Stack {
         loop {
             let Some(interface) = self.interfaces.get_mut(&on) else { return };
             let capped = interface.is_capped();
-            if capped && now.mono < interface.queue.allowed_at && !interface.queue.is_empty() {
+            if capped && now.mono + TOGETHER < interface.queue.allowed_at && !interface.queue.is_empty() {
                 // A search for a path took the turn.
                 return self.timers.set(TimerKey::Announces(on), interface.queue.allowed_at);
             }
-            if capped && interface.egress.has_announces() && !interface.queue.is_empty() {
+            if capped
+                && interface.egress.announce_bytes() > interface.carries_in(BUSY_AFTER)
+                && !interface.queue.is_empty()
+            {
                 // The medium is busy with more urgent things. What it has not sent yet is not added to: else all that came
                 // due in a busy hour would leave in the next.
-                let pause = interface.announce_pause(MTU).min(BUSY_PAUSE_MAX);
+                let pause = interface.announce_pause(MTU).clamp(BUSY_AFTER, BUSY_PAUSE_MAX);
                 return self.timers.set(TimerKey::Announces(on), now.mono + pause);
             }
             let Some(frame) = interface.queue.pop(now.mono) else { return };
             if capped {
-                interface.queue.allowed_at = now.mono + interface.announce_pause(frame.len());
+                let from = interface.queue.allowed_at.max(now.mono);
+                interface.queue.allowed_at = from + interface.announce_pause(frame.len());
             }
             self.transmit(on, Class::Announce, frame);
         }
@@ -210,6 +219,12 @@ impl Interface {
     /// Whether relayed announces here keep to the cap: on interfaces of these modes they do.
     pub(super) fn is_capped(&self) -> bool {
         matches!(self.profile.mode, Mode::Full | Mode::PointToPoint | Mode::Gateway)
+    }
+
+    /// Bytes the medium carries in this time.
+    fn carries_in(&self, time: Duration) -> usize {
+        let bits = u128::from(self.profile.bitrate_bps).saturating_mul(time.as_micros()) / 1_000_000;
+        usize::try_from(bits / 8).unwrap_or(usize::MAX)
     }
 
     /// Time that a frame of this length takes of what announces may use.

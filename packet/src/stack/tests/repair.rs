@@ -87,7 +87,10 @@ fn a_link_that_waits_ends_with_the_interface_its_request_left_on() {
 fn a_path_that_comes_back_is_told_at_once() {
     let mut lone = Lone::new(true, &[tcp(), tcp()]);
     let to = lone.meet(1, &identity(70), 1, 1);
-    lone.pass(Duration::from_secs(60));
+    for _ in 0..60 {
+        lone.pass(Duration::from_secs(1));
+        lone.silence(2);
+    }
     lone.down(1);
     lone.request_path(0, to, 1);
     lone.up(1, tcp());

@@ -186,7 +186,7 @@ fn a_burst_of_path_requests_ends_by_itself() {
 
 #[test]
 fn link_jobs_and_announce_checks_take_turns() {
-    let mut lone = Lone::new(false, &[tcp()]);
+    let mut lone = Lone::new(false, &[tcp(), tcp()]);
     let friend = lone.meet(0, &identity(60), 1, 1);
     for _ in 0..2 {
         lone.stack.open_link(lone.now, friend).unwrap();
@@ -199,11 +199,12 @@ fn link_jobs_and_announce_checks_take_turns() {
         let options = RequestOptions { timeout: None, max_response: 10 };
         lone.stack.link(lone.now, link).unwrap().request("/echo", &noise(20_000), options).unwrap();
     }
-    for seed in 90..92 {
+    // Announces of one interface are checked together: these two are two jobs.
+    for (on, seed) in [(0, 90), (1, 91)] {
         let name = DestinationName::new("somebody", &[]).unwrap();
         let random = RandomHash::new([1; 5], UnixTime(1));
         let heard = announce(&identity(seed), name.hash(), random, None, b"", Context::NONE).unwrap();
-        lone.stack.handle_input(lone.now, Input::Frame { on: InterfaceId(0), bytes: &heard.encode() });
+        lone.stack.handle_input(lone.now, Input::Frame { on: InterfaceId(on), bytes: &heard.encode() });
     }
     let jobs: Vec<_> = core::iter::from_fn(|| lone.stack.poll_job()).collect();
     let of_links: Vec<_> = jobs.iter().map(|job| matches!(job.0, Work::Link { .. })).collect();
