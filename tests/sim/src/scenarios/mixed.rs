@@ -115,7 +115,7 @@ fn play(run: &mut Run<'_>) {
     run.until(run.duration);
     let peak = run.world.relayed_peak();
     run.expect(
-        "relayed announces of any interface in any hour but one, of its bitrate",
+        "relayed announces of any interface in any hour, of its bitrate, one frame aside",
         peak,
         Unit::Share,
         Wanted::AtMost(0.02),
