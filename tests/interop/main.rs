@@ -6,11 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic: that is how it fails")]
 
 mod access_codes;
+mod channels;
 mod direct;
 mod lossy;
 mod management;
 mod node;
+mod packets;
 mod relaying;
+mod resources;
 #[path = "../support/mod.rs"]
 mod support;
 mod tunnels;

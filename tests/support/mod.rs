@@ -26,6 +26,11 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0_u32..).flat_map(|block| sha256(&[&block.to_be_bytes()])).take(len).collect()
 }
 
+/// Text that compresses and that `tests/peers/reference_node.py` makes too: 0, 1, 2, ... each on a line, cut to `len`.
+pub(crate) fn compressible(len: usize) -> Vec<u8> {
+    (0_u32..).flat_map(|number| format!("{number}\n").into_bytes()).take(len).collect()
+}
+
 /// SHA-256 of `bytes` in hexadecimal digits, as the reference node prints it.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     hex::encode(sha256(&[bytes]))

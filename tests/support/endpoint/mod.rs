@@ -18,7 +18,7 @@ use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
 use wend_packet::link::RequestOptions;
 use wend_packet::msgpack::{Reader, Writer};
-use wend_packet::stack::{Destination, Event, ProofStrategy, RequestError, Stack, StackConfig, Stats};
+use wend_packet::stack::{Destination, Event, LinkRef, ProofStrategy, RequestError, Stack, StackConfig, Stats};
 use wend_packet::time::Now;
 use wend_packet::{DestinationHash, IdentityHash, LinkId, RequestId};
 
@@ -230,6 +230,29 @@ impl Endpoint {
     pub(crate) fn has_heard(&self, of: DestinationHash) -> bool {
         let seen = self.shown.seen.lock().expect("nothing panics with it");
         seen.events.iter().any(|event| matches!(event, Event::Announced { destination, .. } if *destination == of))
+    }
+
+    /// Uses a link that is open.
+    pub(crate) fn on_link<T: Send + 'static>(
+        &self,
+        link: LinkId,
+        call: impl FnOnce(&mut LinkRef<'_>) -> T + Send + 'static,
+    ) -> T {
+        self.call(move |stack, now| stack.link(now, link).map(|mut link| call(&mut link))).expect("the link is open")
+    }
+
+    /// Waits for so many things that events show, and gives them; takes at most `patience`.
+    pub(crate) fn wait_many<T>(
+        &self,
+        what: &str,
+        count: usize,
+        patience: Duration,
+        shows: impl Fn(&Event) -> Option<T>,
+    ) -> Vec<T> {
+        self.wait(what, patience, |seen| {
+            let there = seen.events.iter().filter_map(&shows).collect::<Vec<_>>();
+            (there.len() >= count).then_some(there)
+        })
     }
 
     /// Sends a packet; waits until it is proved.
