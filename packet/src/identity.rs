@@ -118,11 +118,14 @@ impl PublicIdentity {
         ratchet: Option<&[u8; RATCHET_LEN]>,
         plaintext: &[u8],
     ) -> Option<Vec<u8>> {
-        let target = ratchet.unwrap_or(self.exchange_key());
-        let key = derive(ephemeral, target, self.hash)?;
-        let mut out = crypto::x25519_public(ephemeral).to_vec();
-        key.seal(iv, plaintext, &mut out);
-        Some(out)
+        let prepared = self.prepare(ephemeral, ratchet)?;
+        Some(prepared.encrypt(iv, plaintext))
+    }
+
+    /// The costly half of [`PublicIdentity::encrypt_with`].
+    fn prepare(&self, ephemeral: &[u8; 32], ratchet: Option<&[u8; RATCHET_LEN]>) -> Option<Prepared> {
+        let shared = crypto::agree(ephemeral, ratchet.unwrap_or(self.exchange_key()))?;
+        Prepared::new(ephemeral, &shared, self.hash)
     }
 }
 
@@ -167,10 +170,31 @@ fn verify_halves(messages: &[&[u8]], signatures: &[Signature], keys: &[Verifying
     }
 }
 
+/// What encrypting takes beside the text: an ephemeral public key, and the key that its private half and the recipient's
+/// key agree on. It does for one text; it is wiped when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    ephemeral: [u8; 32],
+    key: TokenKey,
+}
+
+impl Prepared {
+    /// From an ephemeral private key and what it agreed on with a key of the identity `of`.
+    pub(crate) fn new(ephemeral: &[u8; 32], shared: &[u8; 32], of: IdentityHash) -> Option<Self> {
+        Some(Self { ephemeral: crypto::x25519_public(ephemeral), key: derive(shared, of)? })
+    }
+
+    /// Ephemeral public key and token.
+    pub(crate) fn encrypt(self, iv: &[u8; 16], plaintext: &[u8]) -> Vec<u8> {
+        let mut out = self.ephemeral.to_vec();
+        self.key.seal(iv, plaintext, &mut out);
+        out
+    }
+}
+
 /// The salt is always the identity's hash, also when a ratchet is the target.
-fn derive(private: &[u8; 32], public: &[u8; 32], salt: IdentityHash) -> Option<TokenKey> {
-    let shared = crypto::agree(private, public)?;
-    let key = crypto::hkdf(KEY_LEN, shared.as_ref(), Some(salt.as_bytes()), &[]).ok()?;
+fn derive(shared: &[u8; 32], salt: IdentityHash) -> Option<TokenKey> {
+    let key = crypto::hkdf(KEY_LEN, shared, Some(salt.as_bytes()), &[]).ok()?;
     TokenKey::from_slice(&key).ok()
 }
 
@@ -271,7 +295,8 @@ impl Identity {
             return Err(short);
         }
         let try_key = |private: &[u8; 32]| -> Result<Vec<u8>, TokenError> {
-            derive(private, peer, self.public.hash).ok_or(TokenError::Forged)?.open(token)
+            let shared = crypto::agree(private, peer).ok_or(TokenError::Forged)?;
+            derive(&shared, self.public.hash).ok_or(TokenError::Forged)?.open(token)
         };
         for ratchet in ratchets_newest_first {
             if let Ok(plaintext) = try_key(ratchet.private()) {

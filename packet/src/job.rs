@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::announce::{AnnounceRef, InvalidAnnounce};
 use crate::bounded::Bounded;
+use crate::exchange::{Preparation, PreparedKeys};
 use crate::hash::{LinkId, PacketHash};
 use crate::link::{LinkJob, LinkJobResult};
 use crate::wire::PacketRef;
@@ -28,12 +29,14 @@ pub(crate) type AnnounceKey = (PacketHash, bool);
 pub(crate) enum Work {
     VerifyAnnounces(Vec<(AnnounceKey, Bytes)>),
     Link { link: LinkId, job: LinkJob },
+    Prepare(Preparation),
 }
 
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Announces(Vec<(AnnounceKey, Result<(), InvalidAnnounce>)>),
     Link { link: LinkId, result: LinkJobResult },
+    Prepared(PreparedKeys),
 }
 
 impl Job {
@@ -42,6 +45,7 @@ impl Job {
         JobResult(match self.0 {
             Work::VerifyAnnounces(announces) => Outcome::Announces(verify_announces(&announces)),
             Work::Link { link, job } => Outcome::Link { link, result: job.run() },
+            Work::Prepare(preparation) => Outcome::Prepared(preparation.run()),
         })
     }
 }

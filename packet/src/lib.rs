@@ -24,6 +24,7 @@ pub mod channel;
 mod compression;
 pub mod crypto;
 pub mod destination;
+mod exchange;
 pub mod hash;
 pub mod identity;
 pub mod job;

@@ -1,8 +1,10 @@
 //! The primitives of docs/protocol/1-core.md, section 0, on audited crates.
 
+mod fixed;
 mod hkdf;
 mod token;
 
+pub(crate) use fixed::FixedKey;
 pub(crate) use hkdf::Salt;
 pub use hkdf::{HkdfError, hkdf};
 pub use token::{Token, TokenError, TokenKey};

@@ -59,6 +59,9 @@ pub struct Capacities {
     /// Packet hashes in one of two generations; the older generation is forgotten as a whole. The reference keeps 500000,
     /// which alone would take more than the 30 MB that a whole node may have at rest.
     pub packet_hashes: usize,
+    /// Keys that this node encrypts to, with what it prepares for them: up to 40 kB for each that is in frequent use. The one
+    /// used longest ago leaves.
+    pub exchanges: usize,
     /// Packets of this node waiting for their proof; the oldest is given up. As many received ones may wait for the
     /// application to decide about their proof; the oldest goes unproved.
     pub receipts: usize,
@@ -93,6 +96,7 @@ impl Capacities {
                 path_requests: 128,
                 tags: 512,
                 packet_hashes: 4096,
+                exchanges: 1,
                 receipts: 128,
                 admission: 32,
                 held: 64,
@@ -116,6 +120,7 @@ impl Capacities {
                 path_requests: 1024,
                 tags: 4096,
                 packet_hashes: 32768,
+                exchanges: 4,
                 receipts: 1024,
                 admission: 256,
                 held: 256,
@@ -139,6 +144,7 @@ impl Capacities {
                 path_requests: 4096,
                 tags: 16000,
                 packet_hashes: 500_000,
+                exchanges: 16,
                 receipts: 1024,
                 admission: 1024,
                 held: 256,

@@ -94,6 +94,7 @@ use seen::Seen;
 use tunnels::Tunnels;
 
 use crate::bounded::Bounded;
+use crate::exchange::Exchanges;
 use crate::hash::{DestinationHash, IdentityHash, LinkId, sha256_head};
 use crate::identity::{Identity, PublicIdentity};
 use crate::job::{ANNOUNCES_PER_JOB, Job, Outcome, Work};
@@ -166,6 +167,7 @@ pub struct Stack {
     /// Whether links were asked for a job first the last time.
     links_first: bool,
     receipts: Bounded<[u8; 16], Receipt>,
+    exchanges: Exchanges,
     tunnels: Tunnels,
     /// Interfaces that are programs on the same machine.
     clients: BTreeSet<InterfaceId>,
@@ -236,6 +238,7 @@ impl Stack {
             arriving: 0,
             links_first: false,
             receipts: Bounded::keyed(sizes.receipts, seed),
+            exchanges: Exchanges::new(sizes.exchanges),
             tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
             clients: BTreeSet::new(),
             asked_of_clients: Bounded::keyed(sizes.path_requests, seed),
@@ -277,6 +280,7 @@ impl Stack {
                     verdicts.into_iter().for_each(|(key, verdict)| self.announce_checked(now, key, verdict));
                 }
                 Outcome::Link { link, result } => self.link_job_done(now, link, result),
+                Outcome::Prepared(keys) => self.exchanges.prepared(keys),
             },
             Input::Timeout => self.handle_timeout(now),
         }
@@ -322,9 +326,11 @@ impl Stack {
         } else {
             let announces = self.admission.next(ANNOUNCES_PER_JOB);
             if announces.is_empty() {
-                return None;
+                // Ahead of what is needed, so behind what is.
+                Work::Prepare(self.exchanges.next_job(&mut *self.rng)?)
+            } else {
+                Work::VerifyAnnounces(announces)
             }
-            Work::VerifyAnnounces(announces)
         };
         Some(Job(work))
     }

@@ -109,7 +109,15 @@ impl Stack {
         fits(payload, ENCRYPTED_MDU)?;
         let identity = *self.identity_of(to).ok_or(SendError::UnknownDestination(to))?;
         let ratchet = self.ratchet_of(to);
-        let data = identity.encrypt(&mut *self.rng, ratchet.as_ref(), payload).ok_or(SendError::UnusableKey(to))?;
+        let target = ratchet.as_ref().unwrap_or(identity.exchange_key());
+        let data = match self.exchanges.take(target, identity.hash()) {
+            Some(prepared) => {
+                let mut iv = [0; 16];
+                self.rng.fill_bytes(&mut iv);
+                prepared.encrypt(&iv, payload)
+            }
+            None => identity.encrypt(&mut *self.rng, ratchet.as_ref(), payload).ok_or(SendError::UnusableKey(to))?,
+        };
         let packet = data_packet(DestinationKind::Single, to, data);
         self.known.refresh(&to);
         let hash = packet.hash();
