@@ -21,7 +21,7 @@ ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 def arguments():
     parser = argparse.ArgumentParser(prog="benches/compare/run", description=__doc__)
     parser.add_argument("--only", metavar="ROW,...", help="measure these rows only; see --list")
-    parser.add_argument("--runs", type=int, help="samples of each variant of a row")
+    parser.add_argument("--runs", type=int, help="samples of each variant, at most as many as a row has")
     parser.add_argument("--quick", action="store_true", help="one sample of each")
     parser.add_argument("--out", metavar="DIR", default=os.path.join(ROOT, "docs"), help="where the results go")
     parser.add_argument("--list", action="store_true", help="list the rows")
@@ -110,7 +110,7 @@ def main():
             for row in (row for row in listed if row.name in names):
                 print(f"{row.name}", flush=True)
                 busy = machine.busy()
-                result = measure(row, stage, 1 if chosen.quick else chosen.runs or row.runs)
+                result = measure(row, stage, 1 if chosen.quick else min(chosen.runs or row.runs, row.runs))
                 failed = failed or bool(result["errors"])
                 when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
                 results["rows"][row.name] = {**result, "date": when, "commit": commit(), "busy_before": busy}
