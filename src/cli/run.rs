@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use wend_packet::stack::Footprint;
 
 use super::report::{Exit, Report};
 use crate::config::{Config, DEFAULT_PORT, InterfaceConfig, has_port};
@@ -92,7 +95,12 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
     home.prepare()?;
     let mut config = Config::load(home)?;
     args.apply(&mut config)?;
-    let runtime = Builder::new_multi_thread()
+    // Packets have a thread of their own; a small machine runs the commands on the one that waits here anyway.
+    let mut runtime = match config.node.footprint {
+        Footprint::Tiny => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = runtime
         .worker_threads(2)
         .max_blocking_threads(32)
         .enable_all()
@@ -117,17 +125,17 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
 }
 
 fn start_log(filter: &str, json: bool) -> Result<(), Report> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    let filter: Targets = filter.parse().map_err(|error| {
         Report::new(Exit::Usage, format!("--log {filter}: this is not a filter ({error})"))
             .help("use error, warn, info, debug or trace")
     })?;
     // Colours are for terminals: in a file or a journal they would be noise.
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let log = tracing_subscriber::registry().with(filter);
     if json {
-        log.json().init()
+        log.with(lines.json()).init()
     } else {
-        log.with_target(false).init()
+        log.with(lines.with_target(false)).init()
     }
     Ok(())
 }

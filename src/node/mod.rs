@@ -153,19 +153,19 @@ impl Node {
         // Before anything is read or made: two first starts at once must not both make an identity.
         let lock = home.lock()?;
         let identity = home.identity()?;
-        let path = home.state_file();
-        let (store, stored) = Store::open(&path)?;
+        let (cancel, drivers, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (ports, port_events) = Ports::new();
+        let lane = Lane::start().map_err(StartError::Thread)?;
+        // Before the disk is asked for anything: neighbours may connect meanwhile, and what they send waits for the core.
+        // When something below fails, the lane ends, and with it whatever runs there.
+        let started =
+            lane.handle().spawn(interfaces::start(config.interfaces.clone(), ports, tasks.clone(), drivers.clone()));
+        let started = started.await.map_err(|error| StartError::Thread(error.into()))??;
+        let (store, stored) = Store::open(&home.state_file())?;
         let control = control::listen(&home.control_socket())
             .map_err(|source| StartError::Control { path: home.control_socket(), source })?;
         let destination = node_name().of(identity.hash());
         let name = config.node.name.clone().unwrap_or_else(machine_name);
-
-        let (cancel, drivers, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let (ports, port_events) = Ports::new();
-        let lane = Lane::start().map_err(StartError::Thread)?;
-        let started =
-            lane.handle().spawn(interfaces::start(config.interfaces.clone(), ports, tasks.clone(), drivers.clone()));
-        let started = started.await.map_err(|error| StartError::Thread(error.into()))??;
 
         let (summary, catalog) = watch::channel(CatalogSummary { count: 0, root: CatalogRoot::new([0; 8]) });
         let keeper = Keeper::new(store.clone());

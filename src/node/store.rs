@@ -280,42 +280,70 @@ impl<E: Into<redb::Error>> From<E> for Problem {
     }
 }
 
-/// Makes the tables on first use and reads what the node starts with.
+/// Makes the tables on first use and reads what the node starts with. A start that finds everything in order writes
+/// nothing: each write waits for the disk several times.
 fn prepare(database: &Database, path: &Path) -> Result<Stored, Problem> {
-    let mut stored = Stored::default();
-    let write = database.begin_write()?;
-    {
-        let mut numbers = write.open_table(NUMBERS)?;
-        let schema = numbers.get(Number::Schema.key())?.map(|found| found.value());
-        match schema {
-            None => drop(numbers.insert(Number::Schema.key(), SCHEMA)?),
-            Some(SCHEMA) => {}
-            Some(found) => return Err(Problem::Newer(found)),
+    let mut stored = match read_stored(database, path) {
+        // On first use, and after an update that brought a new one.
+        Err(Problem::Database(redb::Error::TableDoesNotExist(_))) => {
+            make_tables(database)?;
+            read_stored(database, path)?
         }
-        write.open_table(CARDS)?;
-        write.open_table(MANIFESTS)?;
-        write.open_table(PUBLISHERS)?;
-        stored.last_announce = numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value());
-        let mut paths = write.open_table(PATHS)?;
-        stored.paths = read_paths(&paths, path)?;
-        stored.blackhole = read_blackhole(&write.open_table(BLACKHOLE)?, path)?;
-        for row in write.open_table(RATCHETS)?.iter()? {
-            let (of, file) = row?;
-            let file = RatchetFile::new(Zeroizing::new(file.value().to_vec()));
-            stored.ratchets.insert(DestinationHash::new(*of.value()), file);
+        other => other?,
+    };
+    stored.paths.sort_by_key(|record| std::cmp::Reverse(record.heard));
+    if stored.paths.len() > PATHS_MAX {
+        let write = database.begin_write()?;
+        {
+            let mut paths = write.open_table(PATHS)?;
+            for forgotten in stored.paths.drain(PATHS_MAX..) {
+                paths.remove(forgotten.destination.as_bytes())?;
+            }
         }
-        stored.paths.sort_by_key(|record| std::cmp::Reverse(record.heard));
-        for forgotten in stored.paths.drain(PATHS_MAX.min(stored.paths.len())..) {
-            paths.remove(forgotten.destination.as_bytes())?;
-        }
+        write.commit()?;
     }
-    write.commit()?;
+    Ok(stored)
+}
+
+fn read_stored(database: &Database, path: &Path) -> Result<Stored, Problem> {
     let read = database.begin_read()?;
+    let numbers = read.open_table(NUMBERS)?;
+    // First of all: no table is made in a file of a later layout.
+    match numbers.get(Number::Schema.key())?.map(|found| found.value()) {
+        Some(found) if found != SCHEMA => return Err(Problem::Newer(found)),
+        _ => {}
+    }
+    read.open_table(MANIFESTS)?;
+    read.open_table(PUBLISHERS)?;
+    let mut stored = Stored {
+        paths: read_paths(&read.open_table(PATHS)?, path)?,
+        blackhole: read_blackhole(&read.open_table(BLACKHOLE)?, path)?,
+        last_announce: numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value()),
+        ..Stored::default()
+    };
+    for row in read.open_table(RATCHETS)?.iter()? {
+        let (of, file) = row?;
+        let file = RatchetFile::new(Zeroizing::new(file.value().to_vec()));
+        stored.ratchets.insert(DestinationHash::new(*of.value()), file);
+    }
     for row in read.open_table(CARDS)?.iter()? {
         let (id, card) = row?;
         stored.cards.push((*id.value(), card.value().to_vec()));
     }
     Ok(stored)
+}
+
+fn make_tables(database: &Database) -> Result<(), Problem> {
+    let write = database.begin_write()?;
+    write.open_table(NUMBERS)?.insert(Number::Schema.key(), SCHEMA)?;
+    write.open_table(CARDS)?;
+    write.open_table(MANIFESTS)?;
+    write.open_table(PUBLISHERS)?;
+    write.open_table(PATHS)?;
+    write.open_table(BLACKHOLE)?;
+    write.open_table(RATCHETS)?;
+    write.commit()?;
+    Ok(())
 }
 
 fn read_paths(
@@ -471,6 +499,27 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let _first = open(&folder).expect("created");
         assert!(matches!(open(&folder), Err(StoreError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_table_that_is_missing_is_made_but_not_in_a_file_of_a_later_layout() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("state.redb");
+        let database = Database::create(&path).expect("created");
+        let write = database.begin_write().expect("writable");
+        write.open_table(NUMBERS).expect("made").insert(Number::Schema.key(), SCHEMA).expect("inserted");
+        write.commit().expect("durable");
+        assert!(prepare(&database, &path).is_ok_and(|stored| stored.paths.is_empty()));
+        let tables =
+            |database: &Database| database.begin_read().expect("readable").list_tables().expect("readable").count();
+        assert_eq!(tables(&database), 7);
+
+        let write = database.begin_write().expect("writable");
+        write.open_table(NUMBERS).expect("there").insert(Number::Schema.key(), SCHEMA + 1).expect("inserted");
+        write.delete_table(RATCHETS).expect("deleted");
+        write.commit().expect("durable");
+        assert!(matches!(prepare(&database, &path), Err(Problem::Newer(found)) if found == SCHEMA + 1));
+        assert_eq!(tables(&database), 6);
     }
 
     #[tokio::test]
