@@ -150,6 +150,8 @@ impl Waiting {
     pub(crate) fn set_bitrate(&self, bitrate_bps: u64) {
         let bytes = usize::try_from(bitrate_bps.saturating_mul(WAIT_MS) / 8000).unwrap_or(usize::MAX);
         self.0.lock().room = bytes.min(BYTES_MAX);
+        // More may wait now, and what is taken from a queue that is not full wakes nobody.
+        self.0.room.notify_one();
     }
 
     /// Waits for frames and moves at most `limit` of them to the end of `into`; says how many, and zero when there are none
@@ -233,6 +235,16 @@ mod tests {
         assert_eq!(waiting.take(2, &mut taken).await, 2);
         assert_eq!(taken.len(), 3);
         assert_eq!(outbound.0.lock().bytes, 20);
+    }
+
+    #[tokio::test]
+    async fn a_faster_medium_has_room_at_once() {
+        let (outbound, waiting) = pair();
+        assert_eq!(outbound.fill(frames(10)), Fill::Full);
+        let room = tokio::spawn(outbound.room());
+        tokio::task::yield_now().await;
+        waiting.set_bitrate(1_000_000);
+        tokio::time::timeout(std::time::Duration::from_secs(5), room).await.expect("it is told").unwrap();
     }
 
     #[tokio::test]

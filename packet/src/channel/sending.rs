@@ -181,6 +181,11 @@ impl Sender {
         self.unproved.iter().map(Unproved::deadline).min()
     }
 
+    /// When the message that was sent last is to be sent again.
+    pub(crate) fn last_deadline(&self) -> Option<Instant> {
+        self.unproved.back().map(Unproved::deadline)
+    }
+
     /// The next message whose time is over. Each time costs the window something, unless all is over.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Due> {
         let message = self.unproved.iter().find(|message| message.deadline() <= now)?;

@@ -156,7 +156,9 @@ impl Link {
 
     /// Whether this segment may arrive beside those that do, and its data be handed on.
     fn has_room_for_segment(&self, advertisement: &Advertisement) -> bool {
-        let arriving: usize = self.transfers.incoming.values().map(|other| other.incoming.transfer_size()).sum();
+        let others = self.transfers.incoming.values().filter(|other| !other.incoming.is_assembling());
+        let arriving: usize = others.map(|other| other.incoming.transfer_size()).sum();
+        let arriving = arriving + self.transfers.assembling;
         let is_segment =
             |event: &&LinkEvent| matches!(event, LinkEvent::Resource { event: ResourceEvent::Segment { .. }, .. });
         self.has_room()

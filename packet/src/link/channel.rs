@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rand_core::CryptoRng;
 
-use super::{Link, LinkEvent, PACKETS_MAX, Timer};
+use super::{Link, LinkEvent, Timer};
 use crate::channel::{
     Channel, ChannelError, ChannelEvent, Due, ENVELOPE_LEN, Envelope, MESSAGE_MAX, MessageType, STREAM_DATA,
     STREAM_HEADER_LEN, StreamId, end_of_stream, next_chunk,
@@ -126,7 +126,7 @@ impl Link {
     }
 
     fn may_send_on_channel(&self) -> bool {
-        self.packets.len() < PACKETS_MAX && self.channel.as_ref().is_some_and(|channel| channel.sender.has_room())
+        self.channel.as_ref().is_some_and(|channel| channel.sender.has_room())
     }
 
     fn refuse_on_channel(&mut self) {
@@ -155,12 +155,16 @@ impl Link {
         let sequence = self.channel.as_ref().map_or(0, |channel| channel.sender.next());
         let packet = self.envelope(rng, kind, sequence, &message).ok_or(ChannelError::NotOpen)?;
         let (hash, rtt) = (packet.hash(), self.rtt.unwrap_or_default());
-        self.transmit(now, packet);
+        // Also beyond what may wait of other packets: no proof would say when there is room again.
+        self.transmit_within(now, packet, usize::MAX);
         let Some(channel) = &mut self.channel else { return Err(ChannelError::NotOpen) };
         let sequence = channel.sender.sent(now.mono, rtt, hash, (kind, message), ends);
-        // Deadlines only move away while messages are under way; one that comes early finds nothing to do.
-        if self.timers.deadline(Timer::Channel).is_none() {
-            self.time_channel();
+        // The deadlines of the others only move away: one that comes early finds nothing to do. This one may be the next
+        // all the same, where the others were repeated often.
+        if let Some(deadline) = channel.sender.last_deadline()
+            && self.timers.deadline(Timer::Channel).is_none_or(|next| deadline < next)
+        {
+            self.timers.set(Timer::Channel, deadline);
         }
         Ok(sequence)
     }

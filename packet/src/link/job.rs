@@ -18,7 +18,7 @@ pub struct LinkJobResult(pub(super) Outcome);
 
 pub(super) enum Outcome {
     Prepared { transfer: TransferId, number: u64, segment: Option<Segment> },
-    Assembled { resource: ResourceHash, content: Result<Content, Corrupt> },
+    Assembled { resource: ResourceHash, len: usize, content: Result<Content, Corrupt> },
 }
 
 impl LinkJob {
@@ -28,7 +28,10 @@ impl LinkJob {
             Work::Prepare { transfer, number, segment } => {
                 Outcome::Prepared { transfer, number, segment: segment.run() }
             }
-            Work::Assemble(assemble) => Outcome::Assembled { resource: assemble.hash, content: assemble.run() },
+            Work::Assemble(assemble) => {
+                let (resource, len) = (assemble.hash, assemble.stream.len());
+                Outcome::Assembled { resource, len, content: assemble.run() }
+            }
         })
     }
 }

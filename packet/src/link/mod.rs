@@ -56,7 +56,8 @@ use crate::time::{Instant, Now};
 use crate::timers::Timers;
 use crate::wire::{Context, DestinationKind, Flags, Packet, PacketKind, PacketRef, layout};
 
-/// Most packets that wait to be taken. When there are more, the newest are lost, as they could be on the way.
+/// Most packets that wait to be taken. When there are more, the newest are lost, as they could be on the way; only the
+/// messages of the channel, at most its window, may wait beside them.
 pub const PACKETS_MAX: usize = 512;
 /// Most events that wait to be taken before data and requests of the peer are dropped.
 pub const EVENTS_MAX: usize = 64;
@@ -296,8 +297,12 @@ impl Link {
 
     /// Queues a packet. When the queue is full the packet is lost, which every part of the protocol survives.
     fn transmit(&mut self, now: Now, packet: Packet) {
+        self.transmit_within(now, packet, PACKETS_MAX);
+    }
+
+    fn transmit_within(&mut self, now: Now, packet: Packet, max: usize) {
         self.pulse.last_outbound = now.mono;
-        if self.packets.len() < PACKETS_MAX {
+        if self.packets.len() < max {
             self.packets.push_back(packet);
         } else {
             tracing::debug!(link = ?self.id, "outgoing queue of link is full");

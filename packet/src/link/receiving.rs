@@ -41,10 +41,12 @@ impl Link {
                 else {
                     return;
                 };
+                let stream = receiving.incoming.take_stream();
+                self.transfers.assembling += stream.len();
                 let assemble = Assemble {
                     hash,
                     random: receiving.incoming.random(),
-                    stream: receiving.incoming.take_stream(),
+                    stream,
                     compressed: receiving.incoming.flags().contains(ResourceFlags::COMPRESSED),
                     has_metadata: arriving.begins_with_metadata(),
                     key,

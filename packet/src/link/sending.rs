@@ -226,7 +226,10 @@ impl Link {
             Outcome::Prepared { transfer, number, segment } => {
                 self.handle_prepared(now, rng, transfer, number, segment);
             }
-            Outcome::Assembled { resource, content } => self.handle_assembled(now, rng, resource, content),
+            Outcome::Assembled { resource, len, content } => {
+                self.transfers.assembling = self.transfers.assembling.saturating_sub(len);
+                self.handle_assembled(now, rng, resource, content);
+            }
         }
     }
 
@@ -305,7 +308,11 @@ impl Link {
     ) {
         let Some(request) = PartRequest::parse(plaintext) else { return };
         let Some(outgoing) = self.transfers.outgoing().filter(|outgoing| outgoing.hash() == request.hash) else {
-            // Given up or done; the cancel that said so may have been lost. Who has it all ignores this.
+            // Given up or done; the cancel that said so may have been lost. Who has it all ignores this, but the hash of the
+            // first segment, between two others, would cancel them all: a late request for that one means nothing.
+            if self.transfers.is_sending(request.hash.as_ref()) {
+                return;
+            }
             return self.send_cancel(now, rng, Context::RESOURCE_SENDER_CANCEL, request.hash);
         };
         let step = outgoing.handle_request(now.mono, packet, &request);

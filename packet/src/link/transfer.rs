@@ -181,6 +181,8 @@ pub(super) struct Transfers {
     pub(super) waiting: VecDeque<Transfer>,
     /// Segments that are arriving.
     pub(super) incoming: BTreeMap<ResourceHash, Receiving>,
+    /// Bytes of segments in jobs that put them together, whether or not anybody still wants those.
+    pub(super) assembling: usize,
     /// The resources they belong to, also between two segments.
     pub(super) arriving: BTreeMap<TransferId, Arriving>,
     /// Advertisements the application has to decide about.
@@ -200,6 +202,7 @@ impl Transfers {
             sending: None,
             waiting: VecDeque::new(),
             incoming: BTreeMap::new(),
+            assembling: 0,
             arriving: BTreeMap::new(),
             offers: BTreeMap::new(),
             proofs: Bounded::new(PROOFS_KEPT),
@@ -230,7 +233,7 @@ impl Transfers {
     /// Bytes that are held for the peer.
     pub(super) fn held_bytes(&self) -> usize {
         let arriving: usize = self.incoming.values().map(|receiving| receiving.incoming.held_bytes()).sum();
-        arriving + self.arriving.values().map(Arriving::held_bytes).sum::<usize>()
+        arriving + self.assembling + self.arriving.values().map(Arriving::held_bytes).sum::<usize>()
     }
 }
 

@@ -133,10 +133,14 @@ impl Incoming {
         self.received
     }
 
-    /// Bytes this holds: parts and map. While it is assembled, the stream is held elsewhere on its behalf.
+    /// Bytes this holds: parts and map, no parts while it is assembled.
     pub(crate) fn held_bytes(&self) -> usize {
-        let stream = if self.assembling { self.transfer_size } else { self.stream.len() };
-        stream + self.map.len() * MAP_HASH_LEN
+        self.stream.len() + self.map.len() * MAP_HASH_LEN
+    }
+
+    /// Whether the parts were taken with [`Incoming::take_stream`].
+    pub(crate) fn is_assembling(&self) -> bool {
+        self.assembling
     }
 
     /// Takes the joined parts after [`IncomingStep::Assemble`].

@@ -282,7 +282,10 @@ impl Stack {
         if !closed {
             return self.queue_link_job(id);
         }
-        self.links.remove(&id);
+        let crowded = self.links.remove(&id).is_some_and(|slot| slot.crowded);
+        if let Some(interface) = on.filter(|_| crowded).and_then(|on| self.interfaces.get_mut(&on)) {
+            interface.crowded.retain(|link| *link != id);
+        }
         self.link_jobs.retain(|link| *link != id);
         if on.is_none() && role == Role::Initiator {
             self.path_failed(now, to, way);
@@ -316,11 +319,13 @@ impl Stack {
 
     /// A frame left an interface's queue: the next of the links that wait for that may go on.
     pub(super) fn refill(&mut self, on: InterfaceId) {
-        let Some(interface) = self.interfaces.get_mut(&on) else { return };
-        let Some(id) = interface.crowded.pop_front() else { return };
-        if let Some(slot) = self.links.get_mut(&id) {
+        while let Some(id) = self.interfaces.get_mut(&on).and_then(|interface| interface.crowded.pop_front()) {
+            let Some(slot) = self.links.get_mut(&id) else { continue };
             slot.crowded = false;
-            self.send_from_link(id, Some(on));
+            // One that found room meanwhile gives its turn to the next: nobody else might wake that.
+            if slot.link.has_packets() {
+                return self.send_from_link(id, Some(on));
+            }
         }
     }
 

@@ -462,3 +462,35 @@ fn resources_larger_than_the_queue_of_an_interface_lose_nothing() {
     // Two times 2 MB at 1 Gbit/s, and the round trips of their small first windows: no wait for a timer in between.
     assert!(mesh.now().mono.since(start) < Duration::from_secs(2));
 }
+
+#[test]
+fn links_that_close_leave_the_line_of_those_that_wait_for_an_interface() {
+    let mut mesh = Mesh::new(63);
+    let small = |config: &mut StackConfig| config.capacities.queue_bytes = 2000;
+    let (near, far) = (mesh.add(small), mesh.add(small));
+    mesh.join(&[near, far], Medium::default());
+    let now = mesh.now();
+    let owner = Identity::generate(&mut TestRng::seeded(64));
+    let name = DestinationName::new("test", &["sink"]).unwrap();
+    let to = mesh.stack(far).register(Destination::new(owner, name)).unwrap();
+    mesh.stack(far).announce(now, to, b"").unwrap();
+    mesh.run_for(Duration::from_secs(1));
+    let links = [0, 1, 2].map(|_| {
+        let now = mesh.now();
+        mesh.stack(near).open_link(now, to).unwrap()
+    });
+    mesh.run_for(Duration::from_secs(5));
+    let now = mesh.now();
+    let stack = mesh.stack(near);
+    for link in links {
+        for _ in 0..20 {
+            stack.link(now, link).unwrap().send(&[0; 400]).unwrap();
+        }
+    }
+    let waiting = |stack: &Stack| stack.interfaces.values().map(|interface| interface.crowded.len()).sum::<usize>();
+    assert_eq!(waiting(stack), 3);
+    for link in &links[..2] {
+        stack.link(now, *link).unwrap().close();
+    }
+    assert_eq!(waiting(stack), 1);
+}

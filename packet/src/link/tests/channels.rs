@@ -234,3 +234,35 @@ fn streams_nobody_reads_are_passed_over() {
     receive(&mut link, &mut rng, Context::CHANNEL, &message);
     assert_eq!((link.poll_event(), link.channel_state()), (None, Some((1, 0))));
 }
+
+#[test]
+fn messages_go_out_though_other_packets_fill_the_queue() {
+    let mut link = end(true);
+    let mut rng = TestRng::seeded(4);
+    link.open_channel(&[KIND]);
+    while link.send(start(), &mut rng, b"data").is_ok() {}
+    // Nothing is under way whose proof could say that there is room again.
+    assert_eq!(link.send_message(start(), &mut rng, KIND, b"hello"), Ok(0));
+    link.close_stream(start(), &mut rng, STREAM).unwrap();
+    let on_channel = link.packets.iter().filter(|packet| packet.context == Context::CHANNEL).count();
+    assert_eq!(on_channel, 2);
+}
+
+#[test]
+fn a_message_is_repeated_in_time_though_one_before_it_has_more_patience() {
+    let mut link = end(true);
+    let mut rng = TestRng::seeded(4);
+    link.open_channel(&[KIND]);
+    link.send_message(start(), &mut rng, KIND, b"first").unwrap();
+    let (mut now, mut sent) = (start(), 0);
+    while sent < 4 {
+        sent += core::iter::from_fn(|| link.poll_packet()).filter(|packet| packet.context == Context::CHANNEL).count();
+        if sent < 4 {
+            now = now.later(link.poll_timeout().unwrap().since(now.mono));
+            link.handle_timeout(now, &mut rng);
+        }
+    }
+    link.send_message(now, &mut rng, KIND, b"second").unwrap();
+    let timeout = crate::channel::timeout(secs(0.25), 1, 2);
+    assert_eq!(link.timers.deadline(Timer::Channel), Some(now.mono + timeout));
+}

@@ -296,3 +296,55 @@ fn compression_is_left_out_where_it_would_slow_down() {
     assert!(!applies(Compression::Auto, 100, Some(1e8)) && !applies(Compression::Auto, COMPRESS_MAX + 1, None));
     assert!(applies(Compression::UpTo(100), 100, Some(1e8)) && !applies(Compression::UpTo(100), 101, None));
 }
+
+#[test]
+fn a_late_request_for_the_first_segment_does_not_end_the_others() {
+    let (mut pair, id) = halfway(3 * SEGMENT_MAX, 1, 40);
+    pair.run_for(CALM.latency * 2);
+    let original = pair.ends[INITIATOR].transfers.sending.as_ref().unwrap().original.unwrap();
+    let current = pair.ends[INITIATOR].transfers.outgoing().map(|outgoing| outgoing.hash());
+    assert_ne!(current, Some(original), "it was proved");
+    let late = [&[0][..], original.as_ref(), &[1; 4]].concat();
+    while pair.ends[INITIATOR].poll_packet().is_some() {}
+    let packet = pair.ends[RESPONDER].seal(&mut pair.rng, Context::RESOURCE_REQUEST, &late).unwrap().encode();
+    let (now, rng) = (pair.now, &mut pair.rng);
+    pair.ends[INITIATOR].handle_packet(now, rng, &PacketRef::parse(&packet).unwrap());
+    assert!(pair.ends[INITIATOR].poll_packet().is_none());
+    run_to_the_end(&mut pair);
+    let delivered = (id, ResourceEvent::Ended(ResourceOutcome::Delivered));
+    assert!(resource_events(&pair.events[INITIATOR]).contains(&delivered));
+}
+
+/// The peer completes segments and cancels them before anybody had time to put them together.
+#[test]
+fn a_peer_cannot_pile_up_segments_that_it_cancels() {
+    let mut link = end(false);
+    link.set_options(taking(ResourceStrategy::All));
+    let mut rng = TestRng::seeded(5);
+    let part_size = crate::resource::part_size(link.mtu());
+    let stream = vec![7; 3 * part_size];
+    for number in 0..20_000_u64 {
+        let random = number.to_be_bytes();
+        let random = [random[4], random[5], random[6], random[7]];
+        let name = crate::hash::sha256_head::<4>(&[&stream[..part_size], &random]);
+        let offer = Advertisement { transfer_size: stream.len(), random, map: vec![name; 3], ..small_offer(number) };
+        receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &offer.encode());
+        for part in stream.chunks(part_size) {
+            let packet = link.packet(PacketKind::Data, Context::RESOURCE, Bytes::copy_from_slice(part)).encode();
+            link.handle_packet(start(), &mut rng, &PacketRef::parse(&packet).unwrap());
+        }
+        receive(&mut link, &mut rng, Context::RESOURCE_SENDER_CANCEL, offer.hash.as_ref());
+        while link.poll_packet().is_some() {}
+        while link.poll_event().is_some() {}
+    }
+    let jobs = link.jobs.len();
+    assert!(jobs > 0 && jobs * stream.len() <= INCOMING_BYTES_MAX, "{jobs}");
+    assert_eq!(link.held_bytes(), jobs * stream.len());
+    // Once they are put together there is room again.
+    while let Some(job) = link.poll_job() {
+        link.handle_job(start(), &mut rng, job.run());
+    }
+    assert_eq!(link.held_bytes(), 0);
+    receive(&mut link, &mut rng, Context::RESOURCE_ADVERTISEMENT, &small_offer(1 << 30).encode());
+    assert_eq!(link.poll_packet().map(|packet| packet.context), Some(Context::RESOURCE_REQUEST));
+}
