@@ -234,6 +234,10 @@ impl Core {
                 _ => {}
             }
         }
+        self.start_jobs();
+    }
+
+    fn start_jobs(&mut self) {
         while self.jobs.len() < WORKERS {
             let Some(job) = self.parts.stack.poll_job() else { break };
             self.jobs.spawn_blocking(|| job.run());

@@ -34,7 +34,7 @@ pub struct Capacities {
     /// Relayed announces waiting for their share of one interface. Of those from the interface that most of them came from,
     /// the farthest and then the youngest leaves.
     pub queued_announces: usize,
-    /// Path responses waiting to be sent. A further one is not made.
+    /// Path responses waiting to be sent, half of them at most to one interface. A further one is not made.
     pub responses: usize,
     /// Ways back for proofs. The oldest leaves.
     pub reverse: usize,

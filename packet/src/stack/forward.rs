@@ -71,6 +71,8 @@ impl Stack {
         let destination = arrived.packet.destination();
         if let Some(path) = self.paths.use_mut(&destination) {
             path.used = now.mono;
+            // Link proofs on their way back are checked with the key.
+            self.known.refresh(&destination);
         }
     }
 

@@ -248,8 +248,7 @@ impl Stack {
         let asker_is_next_hop = request.transport_id == Some(next_hop);
         // Who asks again gets the answer that is on its way: otherwise asking often would put it off for ever.
         let pending = self.responses.contains_key(&(request.target, on));
-        let room = self.responses.len() < self.config.capacities.responses;
-        if asker_is_next_hop || (roaming && leads == on) || pending || !room {
+        if asker_is_next_hop || (roaming && leads == on) || pending || !self.may_respond(on) {
             return;
         }
         let grace = match roaming {
@@ -260,6 +259,15 @@ impl Stack {
         let due = now.mono + grace;
         self.responses.insert((request.target, on), due);
         self.timers.set(TimerKey::Response(request.target, on), due);
+    }
+
+    /// Whether another response can wait. Those to one interface take half of the room at most, so that whoever asks much
+    /// leaves the others theirs.
+    fn may_respond(&self, on: InterfaceId) -> bool {
+        let room = self.config.capacities.responses;
+        let share = room.div_ceil(2);
+        let of_this = || self.responses.keys().filter(|(_, to)| *to == on).count();
+        self.responses.len() < share || (self.responses.len() < room && of_this() < share)
     }
 
     pub(super) fn last_response_due(&self, destination: DestinationHash) -> Option<Instant> {

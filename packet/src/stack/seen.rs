@@ -38,6 +38,14 @@ impl<K: Hash + Eq> Seen<K> {
 }
 
 #[cfg(test)]
+impl<K> Seen<K> {
+    /// Keys that are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.current.len() + self.previous.len()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,6 +3,7 @@
 mod blackhole;
 mod echo;
 mod fire;
+mod floods;
 mod keys;
 mod lone;
 mod repair;

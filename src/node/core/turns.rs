@@ -1,6 +1,6 @@
 //! Interfaces take turns: what one has much of does not keep the others waiting.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use wend_interfaces::{Frames, PortEvent};
@@ -25,8 +25,9 @@ pub(super) struct Inbox {
 pub(super) struct Turns {
     /// Interfaces whose inbox holds something.
     next: VecDeque<InterfaceId>,
-    /// Those among them with more announces than can be checked: they wait until a check is done.
-    paused: BTreeSet<InterfaceId>,
+    /// Those among them with more announces than can be checked, in the order in which they found no room at all: they wait
+    /// until a check is done.
+    paused: VecDeque<InterfaceId>,
 }
 
 impl Turns {
@@ -37,7 +38,17 @@ impl Turns {
 
     /// A check is done: there may be room for more announces.
     pub(super) fn resume(&mut self) {
-        self.next.extend(std::mem::take(&mut self.paused));
+        self.next.append(&mut self.paused);
+    }
+
+    /// An interface has had its turn and has more. When it brought something in it comes after those that could not, also
+    /// after those that pause: else what a few bring all the time would fill the room that others wait for.
+    fn again(&mut self, id: InterfaceId, progress: bool) {
+        if progress {
+            self.next.push_back(id);
+        } else {
+            self.paused.push_back(id);
+        }
     }
 }
 
@@ -67,11 +78,15 @@ impl Core {
                 continue;
             };
             let from = attached.inbox.done;
-            let room = match self.parts.stack.admits(id) {
-                // Nothing is being checked that would make room: what is too much is dropped.
-                0 if self.jobs.is_empty() => left,
-                room => left.min(room),
-            };
+            let mut room = self.parts.stack.admits(id);
+            if room == 0 {
+                self.start_jobs();
+                if self.jobs.is_empty() {
+                    // Nothing is being checked that would make room: what is too much is dropped.
+                    room = left;
+                }
+            }
+            let room = left.min(room);
             let to = frames.len().min(from.saturating_add(room));
             left = left.saturating_sub(room);
             self.take_frames(id, &frames, from..to);
@@ -81,13 +96,12 @@ impl Core {
                 attached.inbox.done = to;
                 attached.inbox.events.push_front(PortEvent::Frames { id, frames });
                 if room == 0 {
-                    self.turns.paused.insert(id);
-                    return;
+                    return self.turns.again(id, left < FRAMES_PER_TURN);
                 }
             }
         }
         if self.interfaces.get(&id).is_some_and(|attached| !attached.inbox.events.is_empty()) {
-            self.turns.next.push_back(id);
+            self.turns.again(id, true);
         }
     }
 
@@ -96,5 +110,31 @@ impl Core {
         for bytes in which.filter_map(|at| frames.get(at)) {
             self.parts.stack.handle_input(now, Input::Frame { on: id, bytes });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two interfaces that always have more than there is room for, and a third.
+    #[test]
+    fn who_found_no_room_comes_before_those_who_did() {
+        let [flood, other, honest] = [1, 2, 3].map(InterfaceId);
+        let mut turns = Turns { next: [flood, other, honest].into(), ..Turns::default() };
+        let mut served = Vec::new();
+        for _ in 0..6 {
+            // Each check that is done makes room for one interface.
+            let mut room = true;
+            while let Some(id) = turns.next.pop_front() {
+                let progress = std::mem::take(&mut room);
+                if progress {
+                    served.push(id);
+                }
+                turns.again(id, progress);
+            }
+            turns.resume();
+        }
+        assert_eq!(served, [flood, other, honest, flood, other, honest]);
     }
 }
