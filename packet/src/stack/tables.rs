@@ -14,7 +14,7 @@ pub struct TableSize {
 }
 
 impl Stack {
-    /// How full each table is that others can fill. Tables that interfaces have are given for the interface that has most.
+    /// How full the tables are that others fill most. Those that interfaces have are given for the interface that has most.
     pub fn table_sizes(&self) -> Vec<TableSize> {
         let sizes = &self.config.capacities;
         let held = self.interfaces.values().map(|interface| interface.held.len()).max().unwrap_or_default();
