@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_commands::announce_data::{AnnounceData, CatalogSummary};
 use wend_commands::envelope;
-use wend_interfaces::{Fill, InterfaceHandle, PortEvent};
+use wend_interfaces::{Fill, InterfaceHandle, Linger, PortEvent};
 use wend_packet::announce::AnnounceRef;
 use wend_packet::announcer::Announcer;
 use wend_packet::identity::Identity;
@@ -92,6 +92,8 @@ pub(super) struct Parts {
     pub handle: CoreHandle,
     /// Where commands run: never on the thread of the core.
     pub commands: tokio::runtime::Handle,
+    /// Whether the core may look again before it sleeps.
+    pub lingers: bool,
 }
 
 pub(super) struct Core {
@@ -105,11 +107,13 @@ pub(super) struct Core {
     jobs: JoinSet<JobResult>,
     room: JoinSet<InterfaceId>,
     turns: Turns,
+    linger: Linger,
 }
 
 impl Core {
     /// The core with its interfaces; `remembered` are the paths of an earlier run, for the names in them.
     pub(super) fn new(parts: Parts, interfaces: Vec<InterfaceHandle>, remembered: &[PathRecord]) -> Self {
+        let lingers = parts.lingers;
         let mut core = Self {
             parts,
             interfaces: BTreeMap::new(),
@@ -121,6 +125,7 @@ impl Core {
             jobs: JoinSet::new(),
             room: JoinSet::new(),
             turns: Turns::default(),
+            linger: Linger::new(lingers),
         };
         for handle in interfaces {
             core.attach(handle, None);
@@ -143,6 +148,7 @@ impl Core {
         loop {
             let wake = self.next_wake();
             let catalog = &mut self.parts.portrait.catalog;
+            let mut came = true;
             tokio::select! {
                 () = cancel.cancelled() => break,
                 // Without any interface nobody sends here, and an ended channel would be ready all the time.
@@ -155,10 +161,16 @@ impl Core {
                 () = sleep_until(wake) => self.timeout(),
                 // Drivers and callers come in between two turns.
                 () = tokio::task::yield_now(), if self.turns.is_waiting() => {}
+                () = Linger::pause(), if self.linger.is_looking() && !self.turns.is_waiting() => came = false,
+            }
+            self.linger.woken(self.now().mono, came);
+            if !came {
+                continue;
             }
             events.drain(..).for_each(|event| self.arrived(event));
             self.turn();
             self.drain();
+            self.linger.idle(self.now().mono);
         }
         self.goodbye(&mut ports).await;
     }

@@ -32,7 +32,7 @@ use wend_commands::{CatalogRoot, Duplicate, builtin, envelope};
 use wend_interfaces::Ports;
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
-use wend_packet::stack::{Capacities, Destination, ProofStrategy, Snapshot, Stack, StackConfig};
+use wend_packet::stack::{Capacities, Destination, Footprint, ProofStrategy, Snapshot, Stack, StackConfig};
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
 
@@ -252,6 +252,7 @@ impl Node {
             genome: genome.clone(),
             handle: handle.clone(),
             commands: tokio::runtime::Handle::current(),
+            lingers: config.node.footprint != Footprint::Tiny,
         };
         let handles = started.into_iter().map(|(handle, _)| handle).collect();
         let core = Core::new(parts, handles, &stored.paths);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
-use wend_interfaces::{Fill, InterfaceHandle, PortEvent};
+use wend_interfaces::{Fill, InterfaceHandle, Linger, PortEvent};
 use wend_packet::job::JobResult;
 use wend_packet::stack::{Event, Input, InterfaceId, Output, Stack};
 use wend_packet::time::{Instant, Now, UnixTime};
@@ -46,6 +46,7 @@ pub(crate) struct Shell {
     interfaces: BTreeMap<InterfaceId, Attached>,
     room: JoinSet<InterfaceId>,
     jobs: JoinSet<JobResult>,
+    linger: Linger,
 }
 
 impl Shell {
@@ -57,6 +58,7 @@ impl Shell {
             interfaces: BTreeMap::new(),
             room: JoinSet::new(),
             jobs: JoinSet::new(),
+            linger: Linger::new(true),
         }
     }
 
@@ -82,6 +84,7 @@ impl Shell {
         loop {
             let next = self.stack.poll_timeout().into_iter().chain(self.wake_at).min();
             let wake = next.map(|at| self.start + Duration::from_micros(at.as_micros()));
+            let mut came = true;
             tokio::select! {
                 biased;
                 _ = ports.recv_many(&mut events, EVENTS_PER_TURN) => {}
@@ -98,11 +101,17 @@ impl Shell {
                         application.alarm(&mut self);
                     }
                 }
+                () = Linger::pause(), if self.linger.is_looking() => came = false,
+            }
+            self.linger.woken(self.now().mono, came);
+            if !came {
+                continue;
             }
             for event in events.drain(..) {
                 self.port_event(event);
             }
             self.drain(application);
+            self.linger.idle(self.now().mono);
         }
     }
 
@@ -114,9 +123,8 @@ impl Shell {
     fn port_event(&mut self, event: PortEvent) {
         match event {
             PortEvent::Frames { id, frames } => {
-                for bytes in frames.iter() {
-                    self.input(Input::Frame { on: id, bytes });
-                }
+                let now = self.now();
+                self.stack.handle_frames(now, id, frames.iter());
             }
             PortEvent::Child { handle, .. } => self.attach(handle),
             PortEvent::Up { id, profile } => self.input(Input::InterfaceUp { id, profile }),

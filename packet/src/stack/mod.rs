@@ -272,7 +272,7 @@ impl Stack {
     /// Takes one input. Nothing a peer sends makes it fail; drain [`Stack::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Frame { on, bytes } => self.handle_frame(now, on, bytes),
+            Input::Frame { on, bytes } => self.handle_frame(now, on, bytes, None),
             Input::InterfaceUp { id, profile } => self.interface_up(now, id, profile),
             Input::InterfaceDown { id } => self.interface_down(now, id),
             Input::JobDone(result) => match result.0 {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use wend_interfaces::{Frames, PortEvent};
-use wend_packet::stack::{Input, InterfaceId};
+use wend_packet::stack::InterfaceId;
 
 use super::Core;
 
@@ -107,9 +107,7 @@ impl Core {
 
     pub(super) fn take_frames(&mut self, id: InterfaceId, frames: &Frames, which: Range<usize>) {
         let now = self.now();
-        for bytes in which.filter_map(|at| frames.get(at)) {
-            self.parts.stack.handle_input(now, Input::Frame { on: id, bytes });
-        }
+        self.parts.stack.handle_frames(now, id, which.filter_map(|at| frames.get(at)));
     }
 }
 
