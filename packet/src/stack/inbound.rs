@@ -32,12 +32,13 @@ impl Stack {
     /// Takes what one interface brought, in order: as an [`Input::Frame`](super::Input::Frame) each, but faster for many.
     pub fn handle_frames<'a>(&mut self, now: Now, on: InterfaceId, frames: impl IntoIterator<Item = &'a [u8]>) {
         let mut frames = frames.into_iter();
-        let in_clear = self.interfaces.get(&on).is_some_and(|interface| interface.profile.access_key.is_none());
+        let open = self.interfaces.get(&on).filter(|interface| interface.profile.access_key.is_none());
+        let longest = open.map_or(0, super::Interface::frame_max);
         loop {
             let mut group = [(&[][..], None); AHEAD];
             let mut len = 0;
             for (place, bytes) in group.iter_mut().zip(&mut frames) {
-                *place = (bytes, if in_clear { self.hash_ahead(bytes) } else { None });
+                *place = (bytes, if bytes.len() <= longest { self.hash_ahead(bytes) } else { None });
                 len += 1;
             }
             let group = group.get(..len).unwrap_or_default();
@@ -139,9 +140,13 @@ impl Stack {
 
     /// Whether a copy of this packet that came before makes it one too many.
     fn is_deduplicated(&self, packet: &PacketRef<'_>) -> bool {
-        let kind = matches!(packet.flags().destination(), DestinationKind::Single | DestinationKind::Link);
-        kind && packet.flags().packet() != PacketKind::Announce
-            && !packet.context().bypasses_duplicate_filter()
+        let is_announce = packet.flags().packet() == PacketKind::Announce;
+        let kind = match packet.flags().destination() {
+            DestinationKind::Link => true,
+            DestinationKind::Single => !is_announce,
+            DestinationKind::Plain | DestinationKind::Group => false,
+        };
+        kind && !packet.context().bypasses_duplicate_filter()
             && !self.config.behind_shared_instance
             && !self.is_for_other_transport(packet)
     }
