@@ -83,6 +83,11 @@ impl PublicIdentity {
         self.verifying.as_bytes()
     }
 
+    /// The Ed25519 public key, as a point.
+    pub(crate) fn verifying_key(&self) -> VerifyingKey {
+        self.verifying
+    }
+
     /// Who this is.
     pub fn hash(&self) -> IdentityHash {
         self.hash

@@ -36,6 +36,7 @@ pub mod persist;
 pub mod proof;
 pub mod ratchet;
 pub mod resource;
+mod signers;
 pub mod stack;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

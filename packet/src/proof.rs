@@ -66,11 +66,14 @@ impl<'a> ProofRef<'a> {
 
     /// Whether this proves that `by` received the packet with hash `packet`.
     pub fn proves(&self, packet: PacketHash, by: &PublicIdentity) -> bool {
-        let signature = match self {
-            Self::Implicit { signature } => signature,
-            Self::Explicit { packet: claimed, signature } if *claimed == packet => signature,
-            Self::Explicit { .. } => return false,
-        };
-        by.verify(packet.as_bytes(), *signature)
+        self.signature_over(packet).is_some_and(|signature| by.verify(packet.as_bytes(), signature))
+    }
+
+    /// The signature, unless another packet is meant.
+    pub(crate) fn signature_over(&self, packet: PacketHash) -> Option<&'a [u8; SIGNATURE_LEN]> {
+        match self {
+            Self::Implicit { signature } => Some(signature),
+            Self::Explicit { packet: claimed, signature } => (*claimed == packet).then_some(signature),
+        }
     }
 }

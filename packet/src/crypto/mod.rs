@@ -2,11 +2,13 @@
 
 mod fixed;
 mod hkdf;
+mod signer;
 mod token;
 
 pub(crate) use fixed::FixedKey;
 pub(crate) use hkdf::Salt;
 pub use hkdf::{HkdfError, hkdf};
+pub(crate) use signer::FixedSigner;
 pub use token::{Token, TokenError, TokenKey};
 
 use x25519_dalek::{PublicKey, StaticSecret};

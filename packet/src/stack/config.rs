@@ -60,7 +60,7 @@ pub struct Capacities {
     /// which alone would take more than the 30 MB that a whole node may have at rest.
     pub packet_hashes: usize,
     /// Keys that this node encrypts to, with what it prepares for them: up to 40 kB for each that is in frequent use. The one
-    /// used longest ago leaves.
+    /// used longest ago leaves. As many keys that proofs come from, with 56 kB for each in frequent use.
     pub exchanges: usize,
     /// Packets of this node waiting for their proof; the oldest is given up. As many received ones may wait for the
     /// application to decide about their proof; the oldest goes unproved.

@@ -100,6 +100,7 @@ use crate::identity::{Identity, PublicIdentity};
 use crate::job::{ANNOUNCES_PER_JOB, Job, Outcome, Work};
 pub use crate::link::ProofStrategy;
 use crate::management::{Blackhole, BlackholeEntry};
+use crate::signers::Signers;
 use crate::time::{Instant, Now, UnixTime};
 use crate::timers::Timers;
 use crate::wire::{Flags, layout};
@@ -168,6 +169,7 @@ pub struct Stack {
     links_first: bool,
     receipts: Bounded<[u8; 16], Receipt>,
     exchanges: Exchanges,
+    signers: Signers,
     tunnels: Tunnels,
     /// Interfaces that are programs on the same machine.
     clients: BTreeSet<InterfaceId>,
@@ -239,6 +241,7 @@ impl Stack {
             links_first: false,
             receipts: Bounded::keyed(sizes.receipts, seed),
             exchanges: Exchanges::new(sizes.exchanges),
+            signers: Signers::new(sizes.exchanges),
             tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
             clients: BTreeSet::new(),
             asked_of_clients: Bounded::keyed(sizes.path_requests, seed),

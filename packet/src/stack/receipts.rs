@@ -95,11 +95,15 @@ impl Stack {
             return false;
         };
         let (packet, rtt) = (receipt.packet, now.mono.since(receipt.sent));
-        let proved = match &receipt.prover {
-            Prover::Owner(owner) => proves.proves(packet, owner),
-            Prover::Of(to) => self.identity_of(*to).is_some_and(|identity| proves.proves(packet, identity)),
+        let by = match &receipt.prover {
+            Prover::Owner(owner) => **owner,
+            Prover::Of(to) => match self.identity_of(*to) {
+                Some(identity) => *identity,
+                None => return false,
+            },
         };
-        if !proved {
+        let signature = proves.signature_over(packet);
+        if !signature.is_some_and(|signature| self.signers.verify(&by, packet.as_bytes(), signature)) {
             return false;
         }
         self.receipts.remove(&key);
