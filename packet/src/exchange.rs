@@ -102,6 +102,10 @@ impl Exchanges {
         let Some(entry) = self.entries.get_mut(&keys.target).filter(|entry| entry.asked) else { return };
         entry.asked = false;
         entry.table = keys.table;
+        if matches!(entry.table, Table::Made(_)) {
+            // In steady use: few jobs that make many, not one for each packet.
+            entry.wanted = MOST;
+        }
         if keys.ready.is_empty() {
             // The key is of low order: nothing is ever ready for it.
             entry.wanted = 0;
@@ -142,8 +146,9 @@ impl Preparation {
             Table::Made(table) => table.agree(ephemeral),
             Table::None | Table::Impossible => crypto::agree(ephemeral, public),
         };
-        let prepare = |ephemeral: &Zeroizing<[u8; 32]>| Prepared::new(ephemeral, &*agree(ephemeral)?, *of);
-        let ready = self.ephemerals.iter().filter_map(prepare).collect();
+        let public = crypto::x25519_public_all(&self.ephemerals);
+        let each = self.ephemerals.iter().zip(public);
+        let ready = each.filter_map(|(private, public)| Prepared::new(public, &*agree(private)?, *of)).collect();
         PreparedKeys { target: self.target, ready, table }
     }
 }

@@ -130,7 +130,7 @@ impl PublicIdentity {
     /// The costly half of [`PublicIdentity::encrypt_with`].
     fn prepare(&self, ephemeral: &[u8; 32], ratchet: Option<&[u8; RATCHET_LEN]>) -> Option<Prepared> {
         let shared = crypto::agree(ephemeral, ratchet.unwrap_or(self.exchange_key()))?;
-        Prepared::new(ephemeral, &shared, self.hash)
+        Prepared::new(crypto::x25519_public(ephemeral), &shared, self.hash)
     }
 }
 
@@ -184,9 +184,9 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// From an ephemeral private key and what it agreed on with a key of the identity `of`.
-    pub(crate) fn new(ephemeral: &[u8; 32], shared: &[u8; 32], of: IdentityHash) -> Option<Self> {
-        Some(Self { ephemeral: crypto::x25519_public(ephemeral), key: derive(shared, of)? })
+    /// From an ephemeral public key and what its private half agreed on with a key of the identity `of`.
+    pub(crate) fn new(ephemeral: [u8; 32], shared: &[u8; 32], of: IdentityHash) -> Option<Self> {
+        Some(Self { ephemeral, key: derive(shared, of)? })
     }
 
     /// Ephemeral public key and token.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::announce::{AnnounceRef, InvalidAnnounce};
 use crate::bounded::Bounded;
+use crate::ephemeral::{KeysMade, KeysToMake};
 use crate::exchange::{Preparation, PreparedKeys};
 use crate::hash::{LinkId, PacketHash};
 use crate::link::{LinkJob, LinkJobResult};
@@ -30,6 +31,7 @@ pub(crate) enum Work {
     VerifyAnnounces(Vec<(AnnounceKey, Bytes)>),
     Link { link: LinkId, job: LinkJob },
     Prepare(Preparation),
+    MakeKeys(KeysToMake),
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(crate) enum Outcome {
     Announces(Vec<(AnnounceKey, Result<(), InvalidAnnounce>)>),
     Link { link: LinkId, result: LinkJobResult },
     Prepared(PreparedKeys),
+    KeysMade(KeysMade),
 }
 
 impl Job {
@@ -46,6 +49,7 @@ impl Job {
             Work::VerifyAnnounces(announces) => Outcome::Announces(verify_announces(&announces)),
             Work::Link { link, job } => Outcome::Link { link, result: job.run() },
             Work::Prepare(preparation) => Outcome::Prepared(preparation.run()),
+            Work::MakeKeys(keys) => Outcome::KeysMade(keys.run()),
         })
     }
 }

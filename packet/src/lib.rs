@@ -24,6 +24,7 @@ pub mod channel;
 mod compression;
 pub mod crypto;
 pub mod destination;
+mod ephemeral;
 mod exchange;
 pub mod hash;
 pub mod identity;

@@ -106,7 +106,7 @@ impl Link {
     /// # Errors
     /// When the channel is not open.
     pub fn close_stream(&mut self, now: Now, rng: &mut dyn CryptoRng, stream: StreamId) -> Result<(), ChannelError> {
-        let channel = self.channel.as_mut().filter(|_| self.keys.is_some()).ok_or(ChannelError::NotOpen)?;
+        let channel = self.channel.as_mut().filter(|_| self.keys.get().is_some()).ok_or(ChannelError::NotOpen)?;
         channel.receiver.use_streams();
         channel.sender.close(stream);
         self.send_endings(now, rng);

@@ -2,6 +2,7 @@
 
 use rand_core::CryptoRng;
 
+use super::keys::Keys;
 use super::{Link, LinkEvent, LinkState};
 use crate::stack::{LinkCloseReason, Role};
 use crate::time::Now;
@@ -30,6 +31,7 @@ impl Link {
     pub(super) fn teardown(&mut self, now: Now, rng: &mut dyn CryptoRng, reason: LinkCloseReason) {
         if !matches!(self.state, LinkState::Pending | LinkState::Closed) {
             let id = *self.id.as_bytes();
+            self.keys.settle();
             self.send_sealed(now, rng, Context::LINK_CLOSE, &id);
         }
         self.finish(reason);
@@ -50,8 +52,7 @@ impl Link {
             return;
         }
         self.state = LinkState::Closed;
-        self.keys = None;
-        self.exchange = None;
+        self.keys = Keys::Wiped;
         self.jobs.clear();
         self.channel = None;
         self.timers = Timers::default();

@@ -5,14 +5,16 @@ use std::collections::VecDeque;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
 use super::alive::Pulse;
+use super::job::{LinkJob, Work};
+use super::keys::{Agreement, Keys};
 use super::request::Requests;
 use super::transfer::Transfers;
 use super::{Link, LinkEvent, LinkOptions, LinkState, Peer, RECEIPTS_MAX, Refused, Signalling, Timer};
 use crate::bounded::Bounded;
-use crate::crypto::{self, TokenKey};
+use crate::crypto;
+use crate::ephemeral::{ExchangeKeys, InitiatorKeys};
 use crate::hash::{DestinationHash, LinkId, sha256_head};
 use crate::identity::{Identity, PublicIdentity, SIGNATURE_LEN};
 use crate::msgpack::{Reader, Writer};
@@ -48,6 +50,11 @@ pub fn link_id(request: &PacketRef<'_>) -> LinkId {
     LinkId::new(sha256_head(&[&[flags], rest]))
 }
 
+/// Whether a signature (last) of an identity over a message is good.
+pub(crate) trait Verify: FnOnce(&PublicIdentity, &[u8], &[u8]) -> bool {}
+
+impl<F: FnOnce(&PublicIdentity, &[u8], &[u8]) -> bool> Verify for F {}
+
 /// The fields of a link proof whose signature is good.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Proof {
@@ -60,7 +67,12 @@ fn signed_data(link: LinkId, exchange: &[u8; 32], signing: &[u8; 32], signalling
 }
 
 /// Checks length and signature. Without signalling, the signature covers none and the defaults are meant.
-fn read_proof(link: LinkId, packet: &PacketRef<'_>, destination: &PublicIdentity) -> Option<Proof> {
+fn read_proof(
+    link: LinkId,
+    packet: &PacketRef<'_>,
+    destination: &PublicIdentity,
+    verify: impl Verify,
+) -> Option<Proof> {
     if packet.flags().packet() != PacketKind::Proof || packet.context() != Context::LINK_REQUEST_PROOF {
         return None;
     }
@@ -72,7 +84,7 @@ fn read_proof(link: LinkId, packet: &PacketRef<'_>, destination: &PublicIdentity
         _ => return None,
     };
     let signed = signed_data(link, exchange, destination.signing_key(), signalling);
-    destination.verify(&signed, signature).then_some(Proof { exchange: *exchange, signalling: meaning })
+    verify(destination, &signed, signature).then_some(Proof { exchange: *exchange, signalling: meaning })
 }
 
 /// The mode that a proof states, signed or not; without signalling the default.
@@ -83,19 +95,8 @@ fn claimed_mode(packet: &PacketRef<'_>) -> u8 {
 /// Whether `packet` proves that `destination` accepted the link request `link`, in a mode that is enabled.
 /// docs/protocol/2-link.md, section 4.3.
 pub fn verify_link_proof(link: LinkId, packet: &PacketRef<'_>, destination: &PublicIdentity) -> bool {
-    read_proof(link, packet, destination).is_some_and(|proof| proof.signalling.mode == Signalling::AES_256_CBC)
-}
-
-fn derive(link: LinkId, private: &[u8; 32], public: &[u8; 32]) -> Option<TokenKey> {
-    let shared = crypto::agree(private, public)?;
-    let derived = crypto::hkdf(64, shared.as_ref(), Some(link.as_ref()), &[]).ok()?;
-    TokenKey::from_slice(&derived).ok()
-}
-
-fn random_key(rng: &mut dyn CryptoRng) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    rng.fill_bytes(key.as_mut());
-    key
+    read_proof(link, packet, destination, PublicIdentity::verify)
+        .is_some_and(|proof| proof.signalling.mode == Signalling::AES_256_CBC)
 }
 
 fn hop_timeout(hops: u8) -> Duration {
@@ -108,8 +109,7 @@ pub(super) struct Start {
     pub(super) role: Role,
     pub(super) destination: DestinationHash,
     pub(super) mtu: usize,
-    pub(super) exchange: Option<Zeroizing<[u8; 32]>>,
-    pub(super) keys: Option<TokenKey>,
+    pub(super) keys: Keys,
     pub(super) signing: SigningKey,
     pub(super) peer: Peer,
     pub(super) remote: Option<PublicIdentity>,
@@ -129,7 +129,6 @@ impl Link {
             destination: start.destination,
             mtu: start.mtu,
             asked_mtu: start.mtu,
-            exchange: start.exchange,
             verified: None,
             keys: start.keys,
             signing: start.signing,
@@ -161,9 +160,18 @@ impl Link {
         peer: &PublicIdentity,
         path: Initiate,
     ) -> (Self, Packet) {
-        let exchange = random_key(rng);
-        let signing = SigningKey::from_bytes(&random_key(rng));
-        let public = crypto::x25519_public(&exchange);
+        Self::initiate_with(now, InitiatorKeys::generate(rng), to, peer, path)
+    }
+
+    /// [`Link::initiate`] with keys that were never used.
+    pub(crate) fn initiate_with(
+        now: Now,
+        keys: InitiatorKeys,
+        to: DestinationHash,
+        peer: &PublicIdentity,
+        path: Initiate,
+    ) -> (Self, Packet) {
+        let InitiatorKeys { exchange: ExchangeKeys { private: exchange, public }, signing } = keys;
         let keys = [public, signing.verifying_key().to_bytes()];
         let signalling = Signalling::new(path.mtu);
         let request = Packet {
@@ -182,8 +190,7 @@ impl Link {
                 role: Role::Initiator,
                 destination: to,
                 mtu: signalling.link_mtu(),
-                exchange: Some(exchange),
-                keys: None,
+                keys: Keys::Asked(exchange),
                 signing,
                 peer: Peer::Destination(*peer),
                 remote: Some(*peer),
@@ -207,6 +214,17 @@ impl Link {
         request: &PacketRef<'_>,
         hops: u8,
     ) -> Result<(Self, Packet), Refused> {
+        Self::accept_with(now, || ExchangeKeys::generate(rng), owner, request, hops)
+    }
+
+    /// [`Link::accept`] with keys that were never used, which are taken only when the link is accepted.
+    pub(crate) fn accept_with(
+        now: Now,
+        keys: impl FnOnce() -> ExchangeKeys,
+        owner: &Identity,
+        request: &PacketRef<'_>,
+        hops: u8,
+    ) -> Result<(Self, Packet), Refused> {
         let data = request.data();
         let wrong = Refused::Length { len: data.len() };
         let (their_exchange, rest) = data.split_first_chunk::<32>().ok_or(wrong)?;
@@ -221,9 +239,10 @@ impl Link {
         }
         let id = link_id(request);
         let peer = VerifyingKey::from_bytes(their_signing).map_err(|_| Refused::Key)?;
-        let exchange = random_key(rng);
-        let keys = derive(id, &exchange, their_exchange).ok_or(Refused::Key)?;
-        let public = crypto::x25519_public(&exchange);
+        if crypto::is_low_order(their_exchange) {
+            return Err(Refused::Key);
+        }
+        let ExchangeKeys { private, public } = keys();
         let confirmed = Signalling::new(asked.link_mtu());
         let signed = signed_data(id, &public, owner.public().signing_key(), &confirmed.encode());
         let proof = Packet {
@@ -241,8 +260,7 @@ impl Link {
                 role: Role::Responder,
                 destination: request.destination(),
                 mtu: confirmed.link_mtu(),
-                exchange: None,
-                keys: Some(keys),
+                keys: Keys::Agreeing(Agreement { link: id, private, theirs: *their_exchange }),
                 signing: owner.signing().clone(),
                 peer: Peer::Ephemeral(peer),
                 remote: None,
@@ -251,14 +269,21 @@ impl Link {
             },
         );
         link.timers.set(Timer::Life, now.mono + hop_timeout(hops) + RESPONDER_GRACE);
+        // The proof does not wait for the keys, and the first packet need not either.
+        link.jobs.extend(link.keys.agreement().cloned().map(|agreement| LinkJob(Work::Agree(agreement))));
         Ok((link, proof))
     }
 
     /// Whether `packet` proves this initiator's request, whatever its hops. Nothing comes of it until the packet is handed
     /// to [`Link::handle_packet`], which does not check the signature again.
     pub fn verify_proof(&mut self, packet: &PacketRef<'_>) -> bool {
+        self.verify_proof_by(packet, PublicIdentity::verify)
+    }
+
+    /// [`Link::verify_proof`] with another way to check signatures.
+    pub(crate) fn verify_proof_by(&mut self, packet: &PacketRef<'_>, verify: impl Verify) -> bool {
         let Peer::Destination(identity) = &self.peer else { return false };
-        self.verified = read_proof(self.id, packet, identity).map(|proof| (packet.hash(), proof));
+        self.verified = read_proof(self.id, packet, identity, verify).map(|proof| (packet.hash(), proof));
         self.verified.is_some()
     }
 
@@ -274,10 +299,9 @@ impl Link {
             return;
         }
         let Some((_, proof)) = self.verified.take() else { return };
-        let keys = self.exchange.as_ref().and_then(|own| derive(self.id, own, &proof.exchange));
-        let Some(keys) = keys else { return };
-        self.keys = Some(keys);
-        self.exchange = None;
+        if !self.keys.agree_with(self.id, &proof.exchange) {
+            return;
+        }
         self.mtu = proof.signalling.link_mtu();
         self.establishment_cost += layout::HEADER_1_LEN + packet.data().len();
         self.heard(now);

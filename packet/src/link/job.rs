@@ -1,16 +1,20 @@
-//! Work of a link that may take more than a millisecond, as values that run anywhere.
+//! Costly work of a link, as values that run anywhere.
 
 use super::TransferId;
+use super::keys::Agreement;
+use crate::crypto::TokenKey;
 use crate::hash::ResourceHash;
 use crate::resource::{Assemble, Content, Corrupt, Prepare, Segment};
 
-/// Work on a resource segment. [`LinkJob::run`] it anywhere and hand the result to
-/// [`Link::handle_job`](super::Link::handle_job) of the same link. It holds a copy of the link's key, wiped on drop.
+/// Work on a resource segment, or the key of a link. [`LinkJob::run`] it anywhere and hand the result to
+/// [`Link::handle_job`](super::Link::handle_job) of the same link. It holds a copy of the link's key or of
+/// what that is made from, wiped on drop.
 pub struct LinkJob(pub(super) Work);
 
 pub(super) enum Work {
     Prepare { transfer: TransferId, number: u64, segment: Prepare },
     Assemble(Assemble),
+    Agree(Agreement),
 }
 
 /// What [`LinkJob::run`] made.
@@ -19,12 +23,14 @@ pub struct LinkJobResult(pub(super) Outcome);
 pub(super) enum Outcome {
     Prepared { transfer: TransferId, number: u64, segment: Option<Segment> },
     Assembled { resource: ResourceHash, len: usize, content: Result<Content, Corrupt> },
+    Agreed(Option<TokenKey>),
 }
 
 impl LinkJob {
     /// Does the work. Pure: the same job gives the same result, on any thread, at any time.
     pub fn run(self) -> LinkJobResult {
         LinkJobResult(match self.0 {
+            Work::Agree(agreement) => Outcome::Agreed(agreement.run()),
             Work::Prepare { transfer, number, segment } => {
                 Outcome::Prepared { transfer, number, segment: segment.run() }
             }
@@ -42,6 +48,7 @@ impl core::fmt::Debug for LinkJob {
         f.write_str(match self.0 {
             Work::Prepare { .. } => "LinkJob(prepare)",
             Work::Assemble(_) => "LinkJob(assemble)",
+            Work::Agree(_) => "LinkJob(agree)",
         })
     }
 }
@@ -51,6 +58,7 @@ impl core::fmt::Debug for LinkJobResult {
         f.write_str(match self.0 {
             Outcome::Prepared { .. } => "LinkJobResult(prepared)",
             Outcome::Assembled { .. } => "LinkJobResult(assembled)",
+            Outcome::Agreed(_) => "LinkJobResult(agreed)",
         })
     }
 }

@@ -14,6 +14,7 @@ mod data;
 mod establish;
 mod event;
 mod job;
+mod keys;
 mod options;
 mod receiving;
 mod request;
@@ -33,7 +34,6 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
 pub use alive::keepalive_interval;
 pub use establish::{Initiate, link_id, verify_link_proof};
@@ -48,7 +48,6 @@ pub use transfer::{
 };
 
 use crate::bounded::Bounded;
-use crate::crypto::TokenKey;
 use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId, ResourceHash};
 use crate::identity::PublicIdentity;
 use crate::stack::Role;
@@ -131,12 +130,9 @@ pub struct Link {
     destination: DestinationHash,
     mtu: usize,
     asked_mtu: usize,
-    /// The initiator's private key, until the proof is there.
-    exchange: Option<Zeroizing<[u8; 32]>>,
     /// A proof that was looked at and is good, until it is handed in.
     verified: Option<(PacketHash, establish::Proof)>,
-    /// Present from the key exchange until the link closes.
-    keys: Option<TokenKey>,
+    keys: keys::Keys,
     signing: SigningKey,
     peer: Peer,
     remote: Option<PublicIdentity>,
@@ -165,6 +161,7 @@ impl Link {
         if packet.flags().destination() != DestinationKind::Link || packet.destination() != self.id.into() {
             return;
         }
+        self.keys.settle();
         match (self.state, packet.flags().packet(), packet.context()) {
             (LinkState::Closed, ..) => {}
             (LinkState::Pending, PacketKind::Proof, Context::LINK_REQUEST_PROOF) => self.handle_proof(now, rng, packet),
@@ -269,7 +266,7 @@ impl Link {
     }
 
     fn open(&self, data: &[u8]) -> Option<Vec<u8>> {
-        self.keys.as_ref()?.open(data).ok()
+        self.keys.get()?.open(data).ok()
     }
 
     fn packet(&self, kind: PacketKind, context: Context, data: Bytes) -> Packet {
@@ -291,7 +288,7 @@ impl Link {
         let mut iv = [0; 16];
         rng.fill_bytes(&mut iv);
         let mut token = Vec::new();
-        self.keys.as_ref()?.seal(&iv, plaintext, &mut token);
+        self.keys.get()?.seal(&iv, plaintext, &mut token);
         Some(self.packet(PacketKind::Data, context, token.into()))
     }
 

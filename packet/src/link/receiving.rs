@@ -37,7 +37,8 @@ impl Link {
                 }
             }
             IncomingStep::Assemble => {
-                let (Some(key), Some(arriving)) = (self.keys.clone(), self.transfers.arriving.get(&receiving.transfer))
+                let (Some(key), Some(arriving)) =
+                    (self.keys.get().cloned(), self.transfers.arriving.get(&receiving.transfer))
                 else {
                     return;
                 };

@@ -196,7 +196,7 @@ impl Link {
     /// Has the next segment made ready from its share of the data.
     fn prepare(&mut self, rng: &mut dyn CryptoRng, body: Bytes) {
         let rate = self.transfers.sent_rate;
-        let (Some(key), Some(sending)) = (self.keys.clone(), &mut self.transfers.sending) else { return };
+        let (Some(key), Some(sending)) = (self.keys.get().cloned(), &mut self.transfers.sending) else { return };
         sending.begun += 1;
         let (mut prefix, mut random, mut iv) = ([0; PREFIX_LEN], [0; 4], [0; 16]);
         rng.fill_bytes(&mut prefix);
@@ -223,6 +223,7 @@ impl Link {
             return;
         }
         match done.0 {
+            Outcome::Agreed(key) => self.keys.agreed(key),
             Outcome::Prepared { transfer, number, segment } => {
                 self.handle_prepared(now, rng, transfer, number, segment);
             }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::establish::Start;
+use super::keys::Keys;
 use super::{Link, LinkState, Peer, RequestOptions};
 use crate::crypto::TokenKey;
 use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId};
@@ -62,8 +63,7 @@ impl Link {
                 role,
                 destination: DestinationHash::new([0; 16]),
                 mtu: like.mtu,
-                exchange: None,
-                keys: TokenKey::from_slice(&like.derived_key).ok(),
+                keys: TokenKey::from_slice(&like.derived_key).map_or(Keys::Wiped, Keys::Agreed),
                 signing: SigningKey::from_bytes(&like.signing_seed),
                 peer,
                 remote: like.destination,

@@ -90,7 +90,8 @@ impl Stack {
             hops: self.hops_to(to),
             first_hop_timeout: self.first_hop_timeout(to),
         };
-        let (link, request) = Link::initiate(now, &mut *self.rng, to, &peer, path);
+        let keys = self.link_keys.for_initiator(&mut *self.rng);
+        let (link, request) = Link::initiate_with(now, keys, to, &peer, path);
         let id = link.id();
         self.links.insert(id, LinkSlot { way, ..LinkSlot::new(link, now) });
         self.known.refresh(&to);
@@ -126,7 +127,8 @@ impl Stack {
         };
         let limit = self.interfaces.get(&arrived.on).map_or(MTU, super::Interface::link_mtu);
         let accepted = with_clamped_mtu(&arrived.packet, limit, |request| {
-            Link::accept(now, &mut *self.rng, &local.destination.identity, request, arrived.hops)
+            let keys = || self.link_keys.for_responder(&mut *self.rng);
+            Link::accept_with(now, keys, &local.destination.identity, request, arrived.hops)
         });
         let Ok((mut link, proof)) = accepted else {
             return self.drop_frame(arrived.on, DropReason::LinkRefused);
@@ -159,13 +161,12 @@ impl Stack {
         let Some(slot) = self.links.get_mut(&id).filter(waits) else {
             return self.drop_frame(arrived.on, DropReason::NotAddressed);
         };
-        // The link checks the signature itself. It is checked here as well only before something happens that the link
-        // leaves to us.
-        let (answer, fits) = (Answer::to(slot.link.mtu(), &arrived.packet), arrived.hops == slot.link.expected_hops());
-        let as_expected = fits && answer == Answer::AsAsked;
-        if !as_expected && !slot.link.verify_proof(&arrived.packet) {
+        // The link does not check the signature again.
+        let signers = &mut self.signers;
+        if !slot.link.verify_proof_by(&arrived.packet, |by, text, signature| signers.verify(by, text, signature)) {
             return self.drop_frame(arrived.on, DropReason::LinkProofInvalid);
         }
+        let (answer, fits) = (Answer::to(slot.link.mtu(), &arrived.packet), arrived.hops == slot.link.expected_hops());
         if !fits && !slot.rebalanced {
             slot.rebalanced = true;
             slot.link.set_expected_hops(arrived.hops);

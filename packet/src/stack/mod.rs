@@ -94,6 +94,7 @@ use seen::Seen;
 use tunnels::Tunnels;
 
 use crate::bounded::Bounded;
+use crate::ephemeral::LinkKeys;
 use crate::exchange::Exchanges;
 use crate::hash::{DestinationHash, IdentityHash, LinkId, sha256_head};
 use crate::identity::{Identity, PublicIdentity};
@@ -170,6 +171,7 @@ pub struct Stack {
     receipts: Bounded<[u8; 16], Receipt>,
     exchanges: Exchanges,
     signers: Signers,
+    link_keys: LinkKeys,
     tunnels: Tunnels,
     /// Interfaces that are programs on the same machine.
     clients: BTreeSet<InterfaceId>,
@@ -242,6 +244,7 @@ impl Stack {
             receipts: Bounded::keyed(sizes.receipts, seed),
             exchanges: Exchanges::new(sizes.exchanges),
             signers: Signers::new(sizes.exchanges),
+            link_keys: LinkKeys::new(),
             tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
             clients: BTreeSet::new(),
             asked_of_clients: Bounded::keyed(sizes.path_requests, seed),
@@ -284,6 +287,7 @@ impl Stack {
                 }
                 Outcome::Link { link, result } => self.link_job_done(now, link, result),
                 Outcome::Prepared(keys) => self.exchanges.prepared(keys),
+                Outcome::KeysMade(keys) => self.link_keys.made(keys),
             },
             Input::Timeout => self.handle_timeout(now),
         }
@@ -330,7 +334,10 @@ impl Stack {
             let announces = self.admission.next(ANNOUNCES_PER_JOB);
             if announces.is_empty() {
                 // Ahead of what is needed, so behind what is.
-                Work::Prepare(self.exchanges.next_job(&mut *self.rng)?)
+                match self.exchanges.next_job(&mut *self.rng) {
+                    Some(preparation) => Work::Prepare(preparation),
+                    None => Work::MakeKeys(self.link_keys.next_job(&mut *self.rng)?),
+                }
             } else {
                 Work::VerifyAnnounces(announces)
             }
