@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::identity::Identity;
+use crate::link::ResourceEvent;
 use crate::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, Stack, StackConfig};
 use crate::time::{Instant, Now, UnixTime};
 
@@ -263,7 +264,10 @@ impl Mesh {
             loop {
                 while let Some(output) = node.stack.poll_output() {
                     match output {
-                        Output::Event(event) => node.events.push((self.now.mono, event)),
+                        Output::Event(event) => {
+                            take_segment(&mut node.stack, self.now, &event);
+                            node.events.push((self.now.mono, event));
+                        }
                         Output::Persist(record) => node.records.push(record),
                         Output::Ready(_) | Output::RatchetsChanged(_) => {}
                     }
@@ -289,5 +293,14 @@ impl Mesh {
                 }
             }
         }
+    }
+}
+
+/// Applications here are fast.
+fn take_segment(stack: &mut Stack, now: Now, event: &Event) {
+    if let Event::Resource { link, resource, event: ResourceEvent::Segment { offset, .. } } = event
+        && let Some(mut link) = stack.link(now, *link)
+    {
+        link.segment_taken(*resource, *offset).expect("it was given");
     }
 }

@@ -69,8 +69,11 @@ fn callbacks(end: &End) -> Vec<&'static str> {
     let status = |event: &LinkEvent| match event {
         LinkEvent::Resource { event: ResourceEvent::Ended(outcome), .. } => Some(match outcome {
             ResourceOutcome::Received | ResourceOutcome::Delivered => "COMPLETE",
-            // What this end cancelled itself, it has not got either.
-            ResourceOutcome::Failed | ResourceOutcome::Cancelled => "FAILED",
+            // What this end cancelled itself, or nobody dealt with, it has not got either.
+            ResourceOutcome::Failed
+            | ResourceOutcome::Cancelled
+            | ResourceOutcome::Unread
+            | ResourceOutcome::Unsupplied => "FAILED",
             ResourceOutcome::Rejected => "REJECTED",
             ResourceOutcome::Corrupt => "CORRUPT",
         }),

@@ -137,6 +137,45 @@ fn resources_of_every_size_arrive_at_wend() {
     assert_eq!(metadata, Some(Writer::new().map(1).str("name").str("notes").into_bytes()));
 }
 
+/// Longer than the reference's patience with an offer that nobody answers.
+const SLOW: Duration = Duration::from_secs(12);
+
+#[test]
+fn the_reference_waits_for_a_slow_reader() {
+    let Some(python) = reference::interpreter() else { return };
+    let Pair { endpoint, mut node, link, number, way } = Pair::start(&python, ResourceStrategy::All, "none");
+    endpoint.read_slowly();
+    let body = pattern(2_500_000);
+    let segment = |event: &Event| match event {
+        Event::Resource { resource, event: ResourceEvent::Segment { offset, data, .. }, .. } => {
+            Some((*resource, *offset, data.len()))
+        }
+        _ => None,
+    };
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            node.ask(json!({
+                "do": "send_resource", "link": number, "data": {"len": 2_500_000}, "compress": false,
+                "timeout": PATIENCE_S,
+            }))
+        });
+        for number in 1..=3 {
+            let segments = endpoint.wait_many("segments", number, PATIENCE, segment);
+            if number == 2 {
+                std::thread::sleep(SLOW);
+            }
+            let so_far = endpoint.wait_many("segments", number, PATIENCE, segment);
+            assert_eq!(so_far.len(), number, "the next one waits");
+            let (resource, offset, _) = segments[number - 1];
+            endpoint.on_link(link, move |link| link.segment_taken(resource, offset)).unwrap();
+        }
+        assert_eq!(sending.join().unwrap()["status"], "COMPLETE");
+    });
+    let lens: usize = endpoint.wait_many("segments", 3, PATIENCE, segment).iter().map(|(.., len)| len).sum();
+    assert_eq!(lens, body.len());
+    drop(way);
+}
+
 #[test]
 fn resources_arrive_over_a_connection_that_loses_a_tenth() {
     let Some(python) = reference::interpreter() else { return };

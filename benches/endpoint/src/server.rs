@@ -72,8 +72,14 @@ impl Application for Server {
             Event::Received { .. } => self.counters.packets += 1,
             Event::LinkUp { .. } => self.counters.links += 1,
             Event::Channel { event: ChannelEvent::Message { .. }, .. } => self.counters.messages += 1,
-            Event::Resource { event: ResourceEvent::Segment { data, .. }, .. } => {
+            Event::Resource { link, resource, event: ResourceEvent::Segment { offset, data, .. } } => {
                 self.counters.resource_bytes += data.len();
+                let now = shell.now();
+                if let Some(mut link) = shell.stack.link(now, link)
+                    && let Err(error) = link.segment_taken(resource, offset)
+                {
+                    eprintln!("benchnode: cannot take a segment: {error}");
+                }
             }
             Event::Resource { event: ResourceEvent::Ended(ResourceOutcome::Received), .. } => {
                 self.counters.resources += 1;

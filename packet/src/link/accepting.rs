@@ -1,9 +1,11 @@
 //! Which offered resources are taken. docs/protocol/2-link.md, sections 6 and 9.4.
 
+use core::time::Duration;
+
 use rand_core::CryptoRng;
 
 use super::arriving::{Arriving, Receiving};
-use super::transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, Purpose, ResourceStrategy, TransferId};
+use super::transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, Purpose, RTT_FACTOR, ResourceStrategy, TransferId};
 use super::{Link, LinkError, LinkEvent, ResourceEvent, ResourceOutcome, Timer};
 use crate::crypto::Token;
 use crate::resource::{
@@ -12,6 +14,10 @@ use crate::resource::{
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::time::Now;
 use crate::wire::Context;
+
+/// Times that a sender offers a resource, and what it adds to six round trips each time.
+const OFFER_TIMES: u32 = 5;
+const OFFER_GRACE: Duration = Duration::from_secs(1);
 
 impl Link {
     /// A resource, or the next segment of one, is offered. docs/protocol/2-link.md, section 9.4.
@@ -68,7 +74,7 @@ impl Link {
             };
             self.resource_event(id, offered);
             self.transfers.offers.insert(id, advertisement);
-            return;
+            return self.timers.set(Timer::Offer(id), now.mono + self.offer_timeout());
         }
         self.make_room_for_arriving(now, rng);
         self.transfers.arriving.insert(id, Arriving::new(now.mono, purpose, limit, &advertisement));
@@ -85,12 +91,31 @@ impl Link {
         rng: &mut dyn CryptoRng,
         resource: TransferId,
     ) -> Result<(), LinkError> {
-        let advertisement = self.transfers.offers.remove(&resource).ok_or(LinkError::UnknownResource)?;
+        let advertisement = self.forget_offer(resource).ok_or(LinkError::UnknownResource)?;
         self.make_room_for_arriving(now, rng);
         let arriving = Arriving::new(now.mono, Purpose::Plain, usize::MAX, &advertisement);
         self.transfers.arriving.insert(resource, arriving);
         self.begin_segment(now, rng, resource, advertisement);
         Ok(())
+    }
+
+    /// How long an offer stands. Its sender repeats it four times, each after six round trips and a second.
+    fn offer_timeout(&self) -> Duration {
+        (self.rtt.unwrap_or_default() * RTT_FACTOR + OFFER_GRACE) * OFFER_TIMES
+    }
+
+    /// An offer is decided about, or withdrawn.
+    pub(super) fn forget_offer(&mut self, resource: TransferId) -> Option<Advertisement> {
+        self.timers.clear(Timer::Offer(resource));
+        self.transfers.offers.remove(&resource)
+    }
+
+    /// The application did not decide while the sender waited.
+    pub(super) fn handle_offer_timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, resource: TransferId) {
+        if let Some(offer) = self.forget_offer(resource) {
+            self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, offer.hash);
+            self.resource_event(resource, ResourceEvent::Ended(ResourceOutcome::Unread));
+        }
     }
 
     /// A segment after the first is taken when it is the next one of a resource that is arriving.
@@ -114,7 +139,11 @@ impl Link {
 
     fn begin_segment(&mut self, now: Now, rng: &mut dyn CryptoRng, transfer: TransferId, advertisement: Advertisement) {
         let (hash, window, rate) = (advertisement.hash, self.transfers.window, self.expected_rate_bps());
-        let incoming = Incoming::new(now.mono, advertisement, part_size(self.mtu), window, rate);
+        let mut incoming = Incoming::new(now.mono, advertisement, part_size(self.mtu), window, rate);
+        let is_plain = |arriving: &Arriving| arriving.purpose == Purpose::Plain;
+        if self.transfers.untaken.is_much() && self.transfers.arriving.get(&transfer).is_some_and(is_plain) {
+            incoming.hold(now.mono);
+        }
         self.timers.clear(Timer::Arriving(transfer));
         self.transfers.incoming.insert(hash, Receiving { transfer, incoming });
         self.handle_incoming_step(now, rng, hash, IncomingStep::Request);

@@ -95,15 +95,17 @@ impl Link {
         }
         let interval = keepalive_interval(self.rtt);
         let stale_at = self.pulse.last_inbound + interval.saturating_mul(STALE_FACTOR);
-        let mut next = stale_at;
+        let (mut next, stale) = (stale_at, now.mono >= stale_at);
         if self.role == Role::Initiator {
-            if self.pulse.last_keepalive.is_none_or(|last| now.mono >= last + interval) {
+            // Once more before the link is given up: the last one may have come too early for an answer, since responders
+            // keep to an interval of their own.
+            if stale || self.pulse.last_keepalive.is_none_or(|last| now.mono >= last + interval) {
                 self.pulse.last_keepalive = Some(now.mono);
                 self.send_keepalive(now, FROM_INITIATOR);
             }
             next = next.min(self.pulse.last_keepalive.unwrap_or(now.mono) + interval);
         }
-        if now.mono >= stale_at {
+        if stale {
             self.state = LinkState::Stale;
             return self.timers.set(Timer::Life, now.mono + WATCH_STEP);
         }

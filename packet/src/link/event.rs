@@ -110,7 +110,8 @@ pub enum ResourceEvent {
     },
     /// Its next segment arrived and was proved. Segments come in order, each at most
     /// [`SEGMENT_MAX`](crate::resource::SEGMENT_MAX) bytes from peers who keep to the protocol and three times that from any
-    /// peer; nothing of them is kept here.
+    /// peer; nothing of them is kept here. Say when it is dealt with, by
+    /// [`Link::segment_taken`](super::Link::segment_taken): when too much is not, the peer has to wait.
     Segment {
         /// Where in the data it belongs.
         offset: u64,
@@ -152,6 +153,11 @@ pub enum ResourceOutcome {
     Rejected,
     /// This end cancelled it.
     Cancelled,
+    /// The application of this end did not decide about an offer while it stood, or did not take what came within ten
+    /// minutes.
+    Unread,
+    /// The application of this end did not supply the next bytes in time.
+    Unsupplied,
 }
 
 /// Why a call on a link cannot be done.

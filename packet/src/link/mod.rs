@@ -26,6 +26,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod untaken;
 mod view;
 
 use core::time::Duration;
@@ -46,6 +47,7 @@ pub use transfer::{
     COMPRESS_MAX, COMPRESSION_RATE, Compression, INCOMING_BYTES_MAX, INCOMING_MAX, OUTGOING_BYTES_MAX, OUTGOING_MAX,
     ResourceOptions, ResourceStrategy, TransferId,
 };
+pub use untaken::{UNTAKEN_BYTES_MAX, UNTAKEN_MAX};
 
 use crate::bounded::Bounded;
 use crate::hash::{DestinationHash, LinkId, PacketHash, RequestId, ResourceHash};
@@ -97,10 +99,14 @@ enum Timer {
     Request(RequestId),
     /// The resource that is being sent.
     Outgoing,
+    /// The data of the next segment of it.
+    Supply,
     /// A resource that is being received.
     Incoming(ResourceHash),
     /// The next segment of a resource that is being received.
     Arriving(TransferId),
+    /// The application's word about an offered resource.
+    Offer(TransferId),
     /// The proofs of messages.
     Channel,
 }
@@ -211,8 +217,10 @@ impl Link {
                 Timer::Receipt(packet) => self.handle_receipt_timeout(packet),
                 Timer::Request(request) => self.handle_request_timeout(now, rng, request),
                 Timer::Outgoing => self.handle_outgoing_timeout(now, rng),
+                Timer::Supply => self.handle_supply_timeout(now, rng),
                 Timer::Incoming(resource) => self.handle_incoming_timeout(now, rng, resource),
                 Timer::Arriving(resource) => self.handle_arriving_timeout(now, rng, resource),
+                Timer::Offer(resource) => self.handle_offer_timeout(now, rng, resource),
                 Timer::Channel => self.handle_channel_timeout(now, rng),
             }
         }

@@ -10,12 +10,13 @@ use super::transfer::{Purpose, TransferId};
 use super::{Link, LinkError, LinkEvent, ResourceEvent, ResourceOutcome, Timer};
 use crate::hash::{PacketHash, RequestId, ResourceHash, sha256_head};
 use crate::msgpack::Reader;
-use crate::resource::{Assemble, Content, Corrupt, IncomingStep, ResourceFlags, SEGMENT_MAX};
+use crate::resource::{Assemble, Content, Corrupt, Incoming, IncomingStep, ResourceFlags, SEGMENT_MAX};
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::time::Now;
 use crate::wire::{Context, PacketKind, PacketRef};
 
-/// How long a resource waits for its next segment: its sender may have to compress it on a slow machine, or to be given it.
+/// How long a resource waits for its next segment: its sender may have to compress it on a slow machine, or to be given it
+/// ([`SUPPLY_TIMEOUT`](super::sending::SUPPLY_TIMEOUT)).
 const NEXT_SEGMENT_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Link {
@@ -30,10 +31,8 @@ impl Link {
         match step {
             IncomingStep::Wait => {}
             IncomingStep::Request => {
-                let request = receiving.incoming.next_request();
-                let sent = self.send_sealed(now, rng, Context::RESOURCE_REQUEST, &request);
-                if let (Some(receiving), Some(len)) = (self.transfers.incoming.get_mut(&hash), sent) {
-                    receiving.incoming.requested(now.mono, len);
+                if let Some((incoming, len)) = self.request_parts(now, rng, hash) {
+                    incoming.requested(now.mono, len);
                 }
             }
             IncomingStep::Assemble => {
@@ -59,6 +58,10 @@ impl Link {
                 self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
                 return self.fail_incoming(now, rng, hash, ResourceOutcome::Failed);
             }
+            IncomingStep::Unread => {
+                self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, hash);
+                return self.fail_incoming(now, rng, hash, ResourceOutcome::Unread);
+            }
         }
         match self.transfers.incoming.get(&hash).and_then(|receiving| receiving.incoming.deadline()) {
             Some(deadline) => self.timers.set(Timer::Incoming(hash), deadline),
@@ -66,9 +69,21 @@ impl Link {
         }
     }
 
+    /// Sends the next request for parts; gives the segment and the length of the frame.
+    fn request_parts(
+        &mut self,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+        hash: ResourceHash,
+    ) -> Option<(&mut Incoming, usize)> {
+        let request = self.transfers.incoming.get_mut(&hash)?.incoming.next_request();
+        let len = self.send_sealed(now, rng, Context::RESOURCE_REQUEST, &request)?;
+        Some((&mut self.transfers.incoming.get_mut(&hash)?.incoming, len))
+    }
+
     pub(super) fn handle_incoming_timeout(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash) {
         if let Some(receiving) = self.transfers.incoming.get_mut(&hash) {
-            let step = receiving.incoming.handle_timeout();
+            let step = receiving.incoming.handle_timeout(now.mono);
             self.handle_incoming_step(now, rng, hash, step);
         }
     }
@@ -131,7 +146,7 @@ impl Link {
         }
         let offered = self.transfers.offers.iter().find(|(_, offer)| offer.hash == hash).map(|(id, _)| *id);
         if let Some(id) = offered {
-            self.transfers.offers.remove(&id);
+            self.forget_offer(id);
             self.resource_event(id, ResourceEvent::Ended(ResourceOutcome::Failed));
         }
         let between = |(id, arriving): &(&TransferId, &Arriving)| arriving.original == hash && !self.is_receiving(**id);
@@ -147,7 +162,7 @@ impl Link {
         rng: &mut dyn CryptoRng,
         resource: TransferId,
     ) -> Result<(), LinkError> {
-        if let Some(offer) = self.transfers.offers.remove(&resource) {
+        if let Some(offer) = self.forget_offer(resource) {
             self.send_cancel(now, rng, Context::RESOURCE_RECEIVER_CANCEL, offer.hash);
             self.resource_event(resource, ResourceEvent::Ended(ResourceOutcome::Cancelled));
             return Ok(());
@@ -198,6 +213,7 @@ impl Link {
         self.transmit(now, proof);
         if purpose == Purpose::Plain {
             let Content { metadata, body, .. } = content.clone();
+            self.transfers.untaken.push(id, offset, body.len());
             self.resource_event(id, ResourceEvent::Segment { offset, metadata, data: body });
         }
         if !is_last {
@@ -268,11 +284,15 @@ impl Link {
     }
 
     /// The sender shows that it waits. If nothing came for a round trip, the last request or its parts got lost: asking
-    /// again now is better than waiting for the retry timer, which can be later than the sender's patience.
+    /// again now is better than waiting for the retry timer, which can be later than the sender's patience. That timer stays
+    /// as it is, since cache requests can be forged: they keep nothing up whose sender is gone.
     pub(super) fn nudge_incoming(&mut self, now: Now, rng: &mut dyn CryptoRng, hash: ResourceHash) {
-        let Some(receiving) = self.transfers.incoming.get(&hash) else { return };
-        if receiving.incoming.is_idle(now.mono, self.rtt.unwrap_or_default()) {
-            self.handle_incoming_step(now, rng, hash, IncomingStep::Request);
+        let rtt = self.rtt.unwrap_or_default();
+        let Some(receiving) = self.transfers.incoming.get_mut(&hash) else { return };
+        if receiving.incoming.nudge(now.mono, rtt)
+            && let Some((incoming, len)) = self.request_parts(now, rng, hash)
+        {
+            incoming.asked(now.mono, len);
         }
     }
 }

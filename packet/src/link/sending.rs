@@ -1,6 +1,8 @@
 //! Resources that go out: one at a time is on its way, the next segments of it are made ready meanwhile.
 //! docs/protocol/2-link.md, section 9.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use rand_core::CryptoRng;
 
@@ -19,6 +21,10 @@ use crate::stack::RequestError;
 use crate::time::Now;
 use crate::wire::{Context, PacketKind};
 
+/// How long a resource whose data is supplied may keep its link idle for want of it. Shorter than receivers wait for the
+/// next segment, so that they are told.
+pub(super) const SUPPLY_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// How an outgoing resource ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -26,6 +32,7 @@ enum Ending {
     Failed,
     Rejected,
     Cancelled,
+    Unsupplied,
 }
 
 impl Link {
@@ -45,7 +52,9 @@ impl Link {
     }
 
     /// Sends a resource of `len` bytes that need not be in memory: each segment is asked for with
-    /// [`ResourceEvent::Wanted`], up to two ahead of the one on its way, and given with [`Link::supply_resource`].
+    /// [`ResourceEvent::Wanted`], up to two ahead of the one on its way, and given with [`Link::supply_resource`]. When
+    /// nothing else of it is left to be sent, it is given at most five minutes; then it ends with
+    /// [`ResourceOutcome::Unsupplied`], and the next one begins.
     ///
     /// # Errors
     /// As [`Link::send_resource`].
@@ -96,6 +105,7 @@ impl Link {
             return Err(LinkError::Length { len: data.len(), wanted: len });
         }
         sending.wanted = false;
+        self.timers.clear(Timer::Supply);
         self.prepare(rng, data);
         self.advance(now, rng);
         Ok(())
@@ -162,7 +172,12 @@ impl Link {
         if sending.current.is_some() {
             return;
         }
-        let Some(segment) = sending.ready.remove(&(sending.proved + 1)) else { return };
+        let Some(segment) = sending.ready.remove(&(sending.proved + 1)) else {
+            if sending.waits_for_supply() && self.timers.deadline(Timer::Supply).is_none() {
+                self.timers.set(Timer::Supply, now.mono + SUPPLY_TIMEOUT);
+            }
+            return;
+        };
         let heading = sending.heading();
         let outgoing = Box::new(Outgoing::new(now.mono, segment, heading, sending.patience));
         sending.original.get_or_insert(outgoing.hash());
@@ -231,6 +246,14 @@ impl Link {
                 self.transfers.assembling = self.transfers.assembling.saturating_sub(len);
                 self.handle_assembled(now, rng, resource, content);
             }
+        }
+    }
+
+    /// The application did not give what the resource needs.
+    pub(super) fn handle_supply_timeout(&mut self, now: Now, rng: &mut dyn CryptoRng) {
+        if self.transfers.sending.as_ref().is_some_and(Sending::waits_for_supply) {
+            self.cancel_sending(now, rng);
+            self.finish_outgoing(now, rng, Ending::Unsupplied);
         }
     }
 
@@ -355,10 +378,13 @@ impl Link {
 
     fn finish_outgoing(&mut self, now: Now, rng: &mut dyn CryptoRng, ending: Ending) {
         self.timers.clear(Timer::Outgoing);
+        self.timers.clear(Timer::Supply);
         let Some(sending) = self.transfers.sending.take() else { return };
         match (sending.transfer.purpose, ending) {
             (Purpose::Request(id), Ending::Delivered) => self.request_delivered(now, id),
-            (Purpose::Request(id), Ending::Failed) => self.conclude_request(now, rng, id, Err(RequestError::Timeout)),
+            (Purpose::Request(id), Ending::Failed | Ending::Unsupplied) => {
+                self.conclude_request(now, rng, id, Err(RequestError::Timeout))
+            }
             (Purpose::Request(id), Ending::Rejected) => self.conclude_request(now, rng, id, Err(RequestError::Failed)),
             // The peer's request runs into its timeout.
             (Purpose::Response(_), _) | (Purpose::Request(_), Ending::Cancelled) => {}
@@ -368,6 +394,7 @@ impl Link {
                     Ending::Failed => ResourceOutcome::Failed,
                     Ending::Rejected => ResourceOutcome::Rejected,
                     Ending::Cancelled => ResourceOutcome::Cancelled,
+                    Ending::Unsupplied => ResourceOutcome::Unsupplied,
                 };
                 self.resource_event(sending.transfer.id, ResourceEvent::Ended(outcome));
             }
@@ -404,6 +431,11 @@ impl Link {
 }
 
 impl Sending {
+    /// Whether nothing of it is on its way, ready or being made ready, and the application is asked for more.
+    fn waits_for_supply(&self) -> bool {
+        self.wanted && self.current.is_none() && self.begun == self.proved
+    }
+
     /// What the advertisement of the segment after the proved ones says.
     fn heading(&self) -> Heading {
         let (request, kind) = match self.transfer.purpose {

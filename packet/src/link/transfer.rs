@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::arriving::{Arriving, Receiving};
 use super::source::Source;
+use super::untaken::Untaken;
 use crate::bounded::Bounded;
 use crate::hash::{PacketHash, RequestId, ResourceHash};
 use crate::resource::{Advertisement, METADATA_LEN_SIZE, Outgoing, SEGMENT_MAX, Segment, TRANSFER_MAX};
@@ -187,6 +188,8 @@ pub(super) struct Transfers {
     pub(super) arriving: BTreeMap<TransferId, Arriving>,
     /// Advertisements the application has to decide about.
     pub(super) offers: BTreeMap<TransferId, Advertisement>,
+    /// Segments that the application was given and still works on.
+    pub(super) untaken: Untaken,
     pub(super) proofs: Bounded<ResourceHash, (PacketHash, Packet)>,
     /// Window and rate, in bits per second, of the last segment that arrived.
     pub(super) window: Option<usize>,
@@ -205,6 +208,7 @@ impl Transfers {
             assembling: 0,
             arriving: BTreeMap::new(),
             offers: BTreeMap::new(),
+            untaken: Untaken::default(),
             proofs: Bounded::new(PROOFS_KEPT),
             window: None,
             rate_bps: None,
@@ -230,10 +234,13 @@ impl Transfers {
         named(sending.original) || named(sending.current.as_ref().map(|outgoing| outgoing.hash()))
     }
 
-    /// Bytes that are held for the peer.
+    /// Bytes that are held for the peer, those that the application has not taken yet among them.
     pub(super) fn held_bytes(&self) -> usize {
         let arriving: usize = self.incoming.values().map(|receiving| receiving.incoming.held_bytes()).sum();
-        arriving + self.assembling + self.arriving.values().map(Arriving::held_bytes).sum::<usize>()
+        arriving
+            + self.assembling
+            + self.untaken.bytes()
+            + self.arriving.values().map(Arriving::held_bytes).sum::<usize>()
     }
 }
 

@@ -16,6 +16,10 @@ const FACTOR_AFTER_FIRST_PART: f64 = 2.0;
 const HASHMAP_WAIT_FACTOR: f64 = 3.5;
 const RETRY_GRACE: f64 = 0.25;
 const DELAY_PER_RETRY: f64 = 0.5;
+/// A sender whose segment waits here is told that often that somebody is there: its own patience is 78 s and more.
+const HOLD_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a segment waits for the application to take those before it.
+const HOLD_MAX: Duration = Duration::from_secs(600);
 
 /// What the link has to do next for an incoming segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(crate) enum IncomingStep {
     Assemble,
     /// Give it up and tell the sender.
     Cancel,
+    /// The same: nobody took what came before it.
+    Unread,
 }
 
 /// A segment that is arriving.
@@ -70,6 +76,10 @@ pub(crate) struct Incoming {
     /// Expected rate in bits per second.
     rate_bps: f64,
     assembling: bool,
+    /// Since when no part is asked for, because what came before waits for the application.
+    held: Option<Instant>,
+    /// When a sign that the sender waits was answered last.
+    nudged: Instant,
 }
 
 impl Incoming {
@@ -109,7 +119,20 @@ impl Incoming {
             last_came: false,
             rate_bps,
             assembling: false,
+            held: None,
+            nudged: now,
         }
+    }
+
+    /// Asks for no part until [`Incoming::release`]. The sender is kept by requests that name none: each is a sign of life
+    /// to it.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        self.held = Some(now);
+    }
+
+    /// Asks for parts again. Says whether it had stopped to.
+    pub(crate) fn release(&mut self) -> bool {
+        self.held.take().is_some()
     }
 
     pub(crate) fn random(&self) -> [u8; 4] {
@@ -154,7 +177,8 @@ impl Incoming {
         let mut wanted = Vec::new();
         let mut exhausted = false;
         self.last_wanted = None;
-        let end = self.contiguous.saturating_add(self.window.size).min(self.parts);
+        let window = if self.held.is_some() { 0 } else { self.window.size };
+        let end = self.contiguous.saturating_add(window).min(self.parts);
         for index in self.contiguous..end {
             match self.map.get(index) {
                 _ if self.ahead.contains(&index) => {}
@@ -185,6 +209,12 @@ impl Incoming {
     /// The request of [`Incoming::next_request`] went out as a frame of `frame_len` bytes.
     pub(crate) fn requested(&mut self, now: Instant, frame_len: usize) {
         self.last_activity = now;
+        self.asked(now, frame_len);
+    }
+
+    /// The same, of a request that a [nudge](Incoming::nudge) caused. It puts no deadline off: what shows that the sender
+    /// waits may be forged.
+    pub(crate) fn asked(&mut self, now: Instant, frame_len: usize) {
         self.requested_at = now;
         self.request_len = frame_len;
         self.expected = self.contiguous;
@@ -193,9 +223,14 @@ impl Incoming {
         self.round_bytes = 0;
     }
 
-    /// Whether neither a request went out nor a part came for longer than `link_rtt`.
-    pub(crate) fn is_idle(&self, now: Instant, link_rtt: Duration) -> bool {
-        !self.assembling && now.since(self.last_activity) > link_rtt
+    /// Something shows that the sender waits. Says whether to ask again: when neither a request went out nor a part came for
+    /// longer than `link_rtt`.
+    pub(crate) fn nudge(&mut self, now: Instant, link_rtt: Duration) -> bool {
+        let is_idle = !self.assembling && now.since(self.last_activity.max(self.nudged)) > link_rtt;
+        if is_idle {
+            self.nudged = now;
+        }
+        is_idle
     }
 
     /// A part packet came on the link; whether it belongs here, its map hash tells.
@@ -334,11 +369,17 @@ impl Incoming {
 
     /// When to call [`Incoming::handle_timeout`]; `None` while it is assembled.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        (!self.assembling).then(|| self.last_activity + self.wait())
+        (!self.assembling).then(|| match self.held {
+            Some(since) => (self.last_activity + HOLD_INTERVAL).min(since + HOLD_MAX),
+            None => self.last_activity + self.wait(),
+        })
     }
 
     /// The deadline passed without a part.
-    pub(crate) fn handle_timeout(&mut self) -> IncomingStep {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> IncomingStep {
+        if let Some(since) = self.held {
+            return if now >= since + HOLD_MAX { IncomingStep::Unread } else { IncomingStep::Request };
+        }
         if self.retries_left == 0 {
             return IncomingStep::Cancel;
         }

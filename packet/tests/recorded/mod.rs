@@ -8,7 +8,7 @@ use wend_packet::crypto::TokenKey;
 use wend_packet::hash::{LinkId, sha256};
 use wend_packet::identity::Identity;
 use wend_packet::link::testing::Established;
-use wend_packet::link::{Link, LinkEvent};
+use wend_packet::link::{Link, LinkEvent, ResourceEvent};
 use wend_packet::testing::TestRng;
 use wend_packet::time::{Instant, Now, UnixTime};
 use wend_packet::wire::{Context, DestinationKind, Flags, HeaderKind, PacketKind, PacketRef, layout};
@@ -98,7 +98,12 @@ impl End {
         while let Some(job) = self.link.poll_job() {
             self.link.handle_job(now, &mut self.rng, job.run());
         }
-        self.events.extend(std::iter::from_fn(|| self.link.poll_event()));
+        while let Some(event) = self.link.poll_event() {
+            if let LinkEvent::Resource { resource, event: ResourceEvent::Segment { offset, .. } } = &event {
+                self.link.segment_taken(now, &mut self.rng, *resource, *offset).unwrap();
+            }
+            self.events.push(event);
+        }
     }
 
     pub fn receive(&mut self, now: Now, frame: &[u8]) {

@@ -27,6 +27,7 @@ enum Step {
     Stream(u32),
     Accept(u8),
     Cancel(u8),
+    Take(u8),
     Jobs,
 }
 
@@ -77,6 +78,10 @@ fuzz_target!(|input: (bool, Vec<Step>)| {
             }
             Step::Cancel(resource) => {
                 let _ = link.cancel_resource(now, &mut rng, TransferId(resource.into()));
+                continue;
+            }
+            Step::Take(resource) => {
+                let _ = link.segment_taken(now, &mut rng, TransferId(resource.into()), 0);
                 continue;
             }
             Step::Jobs => {

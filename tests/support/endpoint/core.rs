@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_interfaces::serial::Serial;
 use wend_interfaces::{Driver, Fill, InterfaceHandle, PortEvent, ProfileOptions, tcp};
+use wend_packet::link::ResourceEvent;
 use wend_packet::msgpack::Writer;
 use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, Stack};
 use wend_packet::time::{Instant, Now, UnixTime};
@@ -144,6 +146,14 @@ impl Core {
                 tokio::time::sleep(BEFORE_ANSWER).await;
                 (link, request, value)
             });
+        }
+        if let Event::Resource { link, resource, event: ResourceEvent::Segment { offset, .. } } = event
+            && !self.shown.slow.load(Ordering::Relaxed)
+        {
+            let now = self.now();
+            if let Some(mut link) = self.stack.link(now, link) {
+                link.segment_taken(resource, offset).expect("it was given");
+            }
         }
         self.show(|seen| seen.events.push(event));
     }

@@ -5,6 +5,7 @@
 mod core;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc as blocking};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Moment};
@@ -129,6 +130,8 @@ type Call = Box<dyn FnOnce(&mut Stack, Now) + Send>;
 struct Shown {
     seen: Mutex<Seen>,
     changed: Condvar,
+    /// Whether segments of resources are left for the test to take.
+    slow: AtomicBool,
 }
 
 #[derive(Default)]
@@ -230,6 +233,11 @@ impl Endpoint {
     pub(crate) fn has_heard(&self, of: DestinationHash) -> bool {
         let seen = self.shown.seen.lock().expect("nothing panics with it");
         seen.events.iter().any(|event| matches!(event, Event::Announced { destination, .. } if *destination == of))
+    }
+
+    /// Leaves the segments of resources to be taken by the test.
+    pub(crate) fn read_slowly(&self) {
+        self.shown.slow.store(true, Ordering::Relaxed);
     }
 
     /// Uses a link that is open.

@@ -50,6 +50,8 @@ pub(super) struct Pair {
     pub(super) rng: TestRng,
     pub(super) now: Now,
     pub(super) medium: Medium,
+    /// Whether the applications take the segments that they are given.
+    pub(super) takes: bool,
     pub(super) on_the_way: BTreeMap<(Instant, u64), (usize, Bytes)>,
     sent: u64,
     /// Packets that came through since the last one that was lost.
@@ -84,6 +86,7 @@ impl Pair {
             rng,
             now: start(),
             medium: Medium { latency: medium.latency, ..CALM },
+            takes: true,
             on_the_way: BTreeMap::new(),
             sent: 0,
             since_lost: 0,
@@ -170,6 +173,11 @@ impl Pair {
                 self.put(end, packet);
             }
             while let Some(event) = self.ends[end].poll_event() {
+                if let LinkEvent::Resource { resource, event: ResourceEvent::Segment { offset, .. } } = &event
+                    && self.takes
+                {
+                    self.ends[end].segment_taken(self.now, &mut self.rng, *resource, *offset).unwrap();
+                }
                 self.events[end].push(event);
             }
         }

@@ -184,6 +184,14 @@ impl LinkRef<'_> {
         self.call(|link, now, rng| link.accept_resource(now, rng, resource))
     }
 
+    /// A [segment](crate::link::ResourceEvent::Segment) is dealt with: the peer may send more.
+    ///
+    /// # Errors
+    /// As [`Link::segment_taken`].
+    pub fn segment_taken(&mut self, resource: TransferId, offset: u64) -> Result<(), LinkError> {
+        self.call(|link, now, rng| link.segment_taken(now, rng, resource, offset))
+    }
+
     /// Ends a resource in either direction, or refuses an offered one.
     ///
     /// # Errors
