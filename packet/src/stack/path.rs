@@ -53,6 +53,14 @@ pub(super) struct Way {
     emitted: UnixTime,
 }
 
+#[cfg(test)]
+impl Way {
+    /// One that no path leads.
+    pub(super) fn nowhere() -> Self {
+        Self { on: InterfaceId(u32::MAX), next_hop: IdentityHash::new([0; 16]), emitted: UnixTime(0) }
+    }
+}
+
 /// What an announce offers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offer {

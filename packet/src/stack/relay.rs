@@ -1,5 +1,6 @@
 //! Links carried for others. docs/protocol/1-core.md, section 5.5; docs/protocol/2-link.md, section 4.
 
+mod asked;
 mod table;
 
 use core::time::Duration;
@@ -242,5 +243,24 @@ impl Stack {
             path.unresponsive = true;
         }
         self.queue_request(now, destination, Some(relay.received));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link that was asked for on an interface and is given up then.
+    pub(super) fn relay(received: InterfaceId, deadline: Instant) -> Relay {
+        Relay {
+            sent: InterfaceId(9),
+            received,
+            remaining: 1,
+            taken: 1,
+            destination: DestinationHash::new([2; 16]),
+            way: Way::nowhere(),
+            proved: false,
+            deadline,
+        }
     }
 }

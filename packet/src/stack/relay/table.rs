@@ -1,21 +1,20 @@
 //! Who is carried: links that wait for their proof, and links that have it, each in a table of its own.
 
 use super::Relay;
+use super::asked::Asked;
 use crate::bounded::Bounded;
 use crate::hash::LinkId;
-use crate::stack::InterfaceId;
-use crate::stack::interface::busiest;
 
 /// Anybody can ask for a link, so that asking must not cost those that were proved their place.
 #[derive(Debug)]
 pub(in crate::stack) struct Relays {
-    asked: Bounded<LinkId, Relay>,
+    asked: Asked,
     proved: Bounded<LinkId, Relay>,
 }
 
 impl Relays {
     pub(in crate::stack) fn keyed(capacity: usize, seed: u64) -> Self {
-        Self { asked: Bounded::keyed(capacity.div_ceil(4), seed), proved: Bounded::keyed(capacity, seed) }
+        Self { asked: Asked::keyed(capacity.div_ceil(4), seed), proved: Bounded::keyed(capacity, seed) }
     }
 
     pub(in crate::stack) fn get(&self, link: &LinkId) -> Option<&Relay> {
@@ -33,19 +32,7 @@ impl Relays {
     /// A link was asked for. Returns the one that had to leave: on the interface that asked most, the one that would go
     /// first anyway.
     pub(super) fn ask(&mut self, link: LinkId, relay: Relay) -> Option<LinkId> {
-        let full = self.asked.len() >= self.asked.capacity();
-        let leaves = if full { self.first_of_busiest() } else { None };
-        if let Some(leaves) = leaves {
-            self.asked.remove(&leaves);
-        }
-        self.asked.insert(link, relay);
-        leaves
-    }
-
-    fn first_of_busiest(&self) -> Option<LinkId> {
-        let on: InterfaceId = busiest(self.asked.iter().map(|(_, relay)| relay.received))?;
-        let waiting = self.asked.iter().filter(|(_, relay)| relay.received == on);
-        waiting.min_by_key(|(_, relay)| relay.deadline).map(|(link, _)| *link)
+        self.asked.insert(link, relay)
     }
 
     /// A link was proved, or proved again. Returns the one that had to leave.
@@ -68,7 +55,7 @@ impl Relays {
     }
 
     pub(in crate::stack) fn retain(&mut self, mut keep: impl FnMut(&LinkId, &Relay) -> bool) {
-        self.asked.retain(|link, relay| keep(link, relay));
+        self.asked.retain(&mut keep);
         self.proved.retain(|link, relay| keep(link, relay));
     }
 }
