@@ -20,6 +20,10 @@ const BITS_PER_BYTE: f64 = 7.2;
 /// How many times better than its entropy says data without many repetitions is hoped to compress.
 const BEYOND_LETTERS: f64 = 4.0;
 const DECOMPRESS_STEP: usize = 65_536;
+/// What the digit in the header of bzip2 data counts, in bytes.
+const BLOCK_STEP: usize = 100_000;
+/// Bytes at the end of a block that are never used.
+const BLOCK_END: usize = 19;
 
 /// Why compressed data cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +117,26 @@ fn bits_per_byte(counts: &[u32; 256], len: usize) -> f64 {
     bits + (kinds - 1.0) / (2.0 * total * core::f64::consts::LN_2)
 }
 
+/// The size of blocks, in steps of 100,000 bytes, that data of at most so many bytes may need. Runs of four bytes may take
+/// five in a block.
+fn block_steps(limit: usize) -> usize {
+    limit.saturating_mul(5).div_ceil(4).saturating_add(BLOCK_END).div_ceil(BLOCK_STEP).clamp(1, 9)
+}
+
 /// Decompresses to at most `limit` bytes.
+///
+/// Work and memory go by the size of the blocks, which the data claims: a few bytes can stand for a block of 900,000 that
+/// is unpacked whole before its first byte comes out. So the claim is cut down to what the limit allows, and a block that is
+/// larger all the same is malformed.
 pub(crate) fn decompress(mut input: &[u8], limit: usize) -> Result<Vec<u8>, Undecompressable> {
     let mut stream = Decompress::new(false);
     let mut out = Vec::new();
+    if let Some((&[b'B', b'Z', b'h', steps @ b'1'..=b'9'], rest)) = input.split_first_chunk() {
+        let steps = usize::from(steps - b'0').min(block_steps(limit));
+        let digit = b'0' + u8::try_from(steps).unwrap_or(9);
+        stream.decompress_vec(&[b'B', b'Z', b'h', digit], &mut out).map_err(|_| Undecompressable::Malformed)?;
+        input = rest;
+    }
     loop {
         // One byte over the limit is enough to see that the stream is too long.
         let room = limit.saturating_add(1).saturating_sub(out.len());
@@ -179,5 +199,20 @@ mod tests {
         let whole = compress(&vec![b'A'; 1_000_000]).unwrap();
         let out = decompress(&whole, 1_000_000).unwrap();
         assert!(out.len() == 1_000_000 && out.capacity() <= 1_200_000, "{}", out.capacity());
+    }
+
+    #[test]
+    fn a_block_larger_than_what_may_come_out_is_not_unpacked() {
+        // A few bytes that stand for a block of 900,000: nothing but one byte, in runs that a block keeps as they are.
+        let bomb =
+            bzip2(&(0..720_000_u32).map(|at| u8::try_from(at / 4 % 2).unwrap()).collect::<Vec<_>>(), 1000).unwrap();
+        assert_eq!(decompress(&bomb, 16_384), Err(Undecompressable::Malformed));
+        assert!(decompress(&bomb, 720_000).is_ok());
+        // The worst for a block is what has all its runs just long enough.
+        for len in [1, 16_384, 79_999, 80_000, 80_001, 720_000, 1_048_575] {
+            let worst: Vec<u8> = (0..len).map(|at| u8::try_from(at / 4 % 251).unwrap()).collect();
+            let packed = bzip2(&worst, 2 * len + 1000).unwrap();
+            assert!(decompress(&packed, len).is_ok_and(|out| out == worst), "{len}");
+        }
     }
 }
