@@ -1,5 +1,6 @@
 //! Links: requests over bad media, what a peer can make a link hold, and how links begin and end.
 
+mod bounds;
 mod channels;
 mod pair;
 mod segments;

@@ -71,3 +71,39 @@ fn a_relay_on_one_channel_never_sends_a_packet_back_that_it_carried() {
         assert_eq!(lone.sent(0).len(), 1, "the same once more does go on: parts are repeated");
     }
 }
+
+#[test]
+fn packets_that_went_one_way_are_remembered_to_a_bound_and_all_carried() {
+    let mut lone = Lone::with(|config| {
+        config.transport_enabled = true;
+        config.capacities.relays = 16;
+    });
+    lone.up(0, serial());
+    let owner = identity(70);
+    let to = lone.meet(0, &owner, 3, 1);
+    lone.silence(1);
+    let (link, request) = lone.ask(to, &owner, 500);
+    lone.hear(0, &Packet { transport_id: Some(lone.stack.transport_id()), ..request }.encode());
+    let carried = lone.sent(0).pop().unwrap();
+    let proof = lone.prove(&carried, &owner);
+    lone.hear(0, &Packet { hops: 2, ..proof }.encode());
+    lone.silence(1);
+    for number in 0..160_u8 {
+        let packet = Packet {
+            flags: Flags::new(DestinationKind::Link, PacketKind::Data),
+            hops: 0,
+            transport_id: None,
+            destination: link.id().into(),
+            context: Context::RESOURCE,
+            data: vec![number; 40].into(),
+        };
+        lone.hear(0, &packet.encode());
+        let sent = lone.sent(0);
+        assert_eq!(sent.len(), 1);
+        lone.hear(0, &relayed(&sent[0]));
+        lone.hear(0, &Packet { hops: 2, ..packet }.encode());
+        assert!(lone.sent(0).is_empty(), "the newest are known again");
+        assert!(lone.stack.carried.len() <= 16);
+    }
+    assert_eq!(lone.stack.carried.len(), 16);
+}

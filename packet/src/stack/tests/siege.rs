@@ -274,3 +274,46 @@ fn connections_that_come_and_go_are_cleared_away_together() {
     assert!(passes <= 4, "{passes} passes for 3 s of closing");
     assert_eq!(lone.stack.paths.len(), 0);
 }
+
+#[test]
+fn links_that_strangers_prove_turn_over_and_those_in_use_stay() {
+    let mut lone = Lone::with(|config| {
+        config.transport_enabled = true;
+        config.capacities.relays = 16;
+    });
+    (0..3).for_each(|id| lone.up(id, tcp()));
+    let owner = identity(70);
+    let to = lone.meet(1, &owner, 1, 1);
+    lone.silence(3);
+    let via = Some(lone.stack.transport_id());
+    let make = |lone: &mut Lone, on| {
+        let (link, request) = lone.ask(to, &owner, 500);
+        lone.hear(on, &Packet { transport_id: via, ..request }.encode());
+        let carried = lone.sent(1).pop().unwrap();
+        let proof = lone.prove(&carried, &owner);
+        lone.hear(1, &proof.encode());
+        assert_eq!(lone.sent(on).len(), 1, "its initiator has the proof");
+        link
+    };
+    let alive = |link: &Link| Packet {
+        flags: Flags::new(DestinationKind::Link, PacketKind::Data),
+        hops: 0,
+        transport_id: None,
+        destination: link.id().into(),
+        context: Context::KEEPALIVE,
+        data: vec![0xff].into(),
+    };
+    let (used, unused) = (make(&mut lone, 2), make(&mut lone, 2));
+    for _ in 0..160 {
+        make(&mut lone, 0);
+        lone.hear(2, &alive(&used).encode());
+        assert_eq!(lone.sent(1).len(), 1, "it is carried");
+    }
+    assert_eq!(lone.stack.relays.counts(), (0, 16));
+    assert!(lone.stack.relays.contains(&used.id()) && !lone.stack.relays.contains(&unused.id()));
+    let deadlines = lone.stack.timers.len();
+    assert!(deadlines <= 16 + 8, "{deadlines}");
+    let late = make(&mut lone, 2);
+    lone.hear(2, &alive(&late).encode());
+    assert_eq!(lone.sent(1).len(), 1);
+}
