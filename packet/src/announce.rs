@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::batch::{self, Signed, Verdict};
 use crate::destination::single_hash;
 use crate::hash::{DestinationHash, IdentityHash, NameHash, sha256_head};
-use crate::identity::{self, Identity, KEY_LEN, PublicIdentity, RATCHET_LEN, SIGNATURE_LEN, Signed};
+use crate::identity::{Identity, KEY_LEN, PublicIdentity, RATCHET_LEN, SIGNATURE_LEN};
 use crate::time::UnixTime;
 use crate::wire::{Context, DestinationKind, Flags, MTU, Packet, PacketKind, PacketRef, layout};
 
@@ -129,48 +130,44 @@ impl<'a> AnnounceRef<'a> {
     /// # Errors
     /// Which of the checks failed.
     pub fn verify(&self) -> Result<PublicIdentity, InvalidAnnounce> {
-        Self::verify_all(&[*self]).pop().unwrap_or(Err(InvalidAnnounce::Malformed))
+        Self::verify_all(&[*self]).pop().unwrap_or(Err(InvalidAnnounce::Malformed))?;
+        PublicIdentity::from_slice(self.public_key).map_err(|_| InvalidAnnounce::Malformed)
     }
 
     /// Checks signature and address of each. Many at once cost about half as much; the verdicts are in the same order, and are
-    /// those of [`verify`](Self::verify) but for signatures that only the key's owner can craft (docs/deviations.md).
-    pub fn verify_all(announces: &[Self]) -> Vec<Result<PublicIdentity, InvalidAnnounce>> {
-        let identities: Vec<_> = announces.iter().map(|this| PublicIdentity::from_slice(this.public_key)).collect();
-        let texts: Vec<_> = announces.iter().map(Self::signed_data).collect();
-        let signed = announces.iter().zip(&identities).zip(&texts);
-        let signed = signed.filter_map(|((this, identity), text)| {
-            Some(Signed { identity: identity.as_ref().ok()?, message: text, signature: this.signature })
-        });
-        let mut good = identity::verify_many(&signed.collect::<Vec<_>>()).into_iter();
-        let judge = |(this, identity): (&Self, Result<PublicIdentity, _>)| {
-            let identity: PublicIdentity = identity.map_err(|_| InvalidAnnounce::Malformed)?;
-            if good.next() != Some(true) {
-                return Err(InvalidAnnounce::Signature);
+    /// those of [`verify`](Self::verify) but for signatures that only the key's owner can craft (docs/protocol/deviations.md).
+    pub fn verify_all(announces: &[Self]) -> Vec<Result<(), InvalidAnnounce>> {
+        let signed: Vec<_> = announces.iter().map(Self::signed).collect();
+        let judge = |(this, verdict): (&Self, Verdict)| match verdict {
+            Verdict::NoKey => Err(InvalidAnnounce::Malformed),
+            Verdict::Bad => Err(InvalidAnnounce::Signature),
+            Verdict::Good if single_hash(this.name, this.identity_hash()) != this.destination => {
+                Err(InvalidAnnounce::Address)
             }
-            if single_hash(this.name, identity.hash()) != this.destination {
-                return Err(InvalidAnnounce::Address);
-            }
-            Ok(identity)
+            Verdict::Good => Ok(()),
         };
-        announces.iter().zip(identities).map(judge).collect()
+        announces.iter().zip(batch::verify_all(&signed)).map(judge).collect()
     }
 
-    fn signed_data(&self) -> Vec<u8> {
-        signed_data(self.destination, self.public_key, self.name, self.random, self.ratchet, self.app_data)
+    fn signed(&self) -> Signed<'_, 6> {
+        let (_, key) = self.public_key.split_last_chunk().unwrap_or((&[], &[0; 32]));
+        let message =
+            signed_data(&self.destination, self.public_key, &self.name, &self.random, self.ratchet, self.app_data);
+        Signed { key, message, signature: self.signature }
     }
 }
 
 /// In the signed data the destination comes first and the header's other fields are absent.
-fn signed_data(
-    destination: DestinationHash,
-    public_key: &[u8; KEY_LEN],
-    name: NameHash,
-    random: RandomHash,
-    ratchet: Option<&[u8; RATCHET_LEN]>,
-    app_data: &[u8],
-) -> Vec<u8> {
+fn signed_data<'a>(
+    destination: &'a DestinationHash,
+    public_key: &'a [u8; KEY_LEN],
+    name: &'a NameHash,
+    random: &'a RandomHash,
+    ratchet: Option<&'a [u8; RATCHET_LEN]>,
+    app_data: &'a [u8],
+) -> [&'a [u8]; 6] {
     let ratchet: &[u8] = ratchet.map_or(&[], |ratchet| ratchet);
-    [destination.as_ref(), public_key, name.as_ref(), random.as_bytes(), ratchet, app_data].concat()
+    [destination.as_ref(), public_key, name.as_ref(), random.as_bytes(), ratchet, app_data]
 }
 
 /// An announce cannot be made.
@@ -203,7 +200,7 @@ pub fn announce(
     }
     let destination = single_hash(name, identity.hash());
     let public_key = identity.public().as_bytes();
-    let signature = identity.sign(&signed_data(destination, public_key, name, random, ratchet, app_data));
+    let signature = identity.sign(&signed_data(&destination, public_key, &name, &random, ratchet, app_data).concat());
     let flags = Flags::new(DestinationKind::Single, PacketKind::Announce);
     let ratchet_bytes: &[u8] = ratchet.map_or(&[], |ratchet| ratchet);
     let data: Bytes =

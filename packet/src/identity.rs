@@ -1,6 +1,6 @@
 //! Identities: the key pairs that are a node's address. docs/protocol/1-core.md, section 1.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey, verify_batch};
+use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -137,42 +137,6 @@ impl PublicIdentity {
 /// Verifies with the rules that peers apply: a non-canonical S is refused, malformed input is a plain no.
 pub(crate) fn verify(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
     Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-}
-
-/// A message with what is to be its signature.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Signed<'a> {
-    pub(crate) identity: &'a PublicIdentity,
-    pub(crate) message: &'a [u8],
-    pub(crate) signature: &'a [u8; SIGNATURE_LEN],
-}
-
-/// So few signatures are checked one by one: together they would cost as much, and one by one each verdict is exact.
-const FEW: usize = 3;
-
-/// Which of the signatures are good. They are checked together; where that fails, each half by itself.
-pub(crate) fn verify_many(signed: &[Signed<'_>]) -> Vec<bool> {
-    let messages: Vec<_> = signed.iter().map(|this| this.message).collect();
-    let signatures: Vec<_> = signed.iter().map(|this| Signature::from_bytes(this.signature)).collect();
-    let keys: Vec<_> = signed.iter().map(|this| this.identity.verifying).collect();
-    let mut good = Vec::with_capacity(signed.len());
-    verify_halves(&messages, &signatures, &keys, &mut good);
-    good
-}
-
-fn verify_halves(messages: &[&[u8]], signatures: &[Signature], keys: &[VerifyingKey], good: &mut Vec<bool>) {
-    if messages.len() <= FEW {
-        let each = messages.iter().zip(signatures).zip(keys);
-        good.extend(each.map(|((message, signature), key)| key.verify(message, signature).is_ok()));
-    } else if verify_batch(messages, signatures, keys).is_ok() {
-        good.extend(messages.iter().map(|_| true));
-    } else {
-        let half = messages.len() / 2;
-        let ((m, more_m), (s, more_s), (k, more_k)) =
-            (messages.split_at(half), signatures.split_at(half), keys.split_at(half));
-        verify_halves(m, s, k, good);
-        verify_halves(more_m, more_s, more_k, good);
-    }
 }
 
 /// What encrypting takes beside the text: an ephemeral public key, and the key that its private half and the recipient's

@@ -11,7 +11,7 @@ use crate::link::{LinkJob, LinkJobResult};
 use crate::wire::PacketRef;
 
 /// Announces that one job checks. So many signatures cost about half as much each as one alone; more save little.
-pub(crate) const ANNOUNCES_PER_JOB: usize = 32;
+pub(crate) const ANNOUNCES_PER_JOB: usize = 64;
 
 /// Work the stack wants done. Opaque: [`Job::run`] it anywhere and hand the result back as
 /// [`Input::JobDone`](crate::stack::Input::JobDone).
@@ -89,7 +89,7 @@ fn verify_announces(announces: &[(AnnounceKey, Bytes)]) -> Vec<(AnnounceKey, Res
     let (places, readable): (Vec<_>, Vec<_>) =
         verdicts.iter_mut().zip(parsed).filter_map(|(place, announce)| Some((place, announce?))).unzip();
     for ((_, place), verdict) in places.into_iter().zip(AnnounceRef::verify_all(&readable)) {
-        *place = verdict.map(drop);
+        *place = verdict;
     }
     verdicts
 }

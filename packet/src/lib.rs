@@ -19,6 +19,7 @@
 pub mod access_code;
 pub mod announce;
 pub mod announcer;
+mod batch;
 pub mod bounded;
 pub mod channel;
 mod compression;
