@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ const WATCHED: Duration = Duration::from_secs(20);
 const PROCESSOR_MAX: f64 = 0.01;
 /// How long after its last text an embedder has to be gone: a minute, and the time to notice.
 const EMBEDDER_GONE: Duration = Duration::from_secs(68);
+/// What a tiny build may have resident at rest with one listener, in bytes.
+const TINY_MAX: u64 = 5_000_000;
+/// How long after its start it is at rest.
+const TINY_REST: Duration = Duration::from_secs(5);
 /// How long a node may take from its start to its first answer.
 const ANSWER_MAX: Duration = Duration::from_millis(300);
 
@@ -112,6 +117,32 @@ fn a_node_with_420_cards_is_small_and_idle_and_lets_its_embedder_go_after_a_minu
     for peak in [peak, peak_reader] {
         assert!(peak < NODE_MAX, "a node took {}", mib(peak));
     }
+}
+
+#[test]
+fn a_tiny_build_has_5_mb_resident_at_rest() {
+    let Some(program) = std::env::var_os("WEND_TEST_TINY") else {
+        eprintln!("SKIPPED: WEND_TEST_TINY names no program of the profile `tiny`, so that nothing can be measured");
+        return;
+    };
+    let (home, port) = (tempfile::tempdir().expect("a folder"), free_port());
+    let settings = "[node]\ntransport = true\nfootprint = \"tiny\"\n[catalog]\nsync = false\n";
+    let config = settings.to_owned() + &tcp_server(port);
+    fs::write(home.path().join("config.toml"), config).expect("written");
+    let mut command = Command::new(program);
+    command.args(["up", "--log", "warn", "--home"]).arg(home.path()).stdin(Stdio::null());
+    // The first start makes what the second finds.
+    let resident = [(); 2].map(|()| {
+        let mut node = command.spawn().expect("the program starts");
+        thread::sleep(TINY_REST);
+        let running = node.try_wait().is_ok_and(|ended| ended.is_none());
+        let memory = running.then(|| memory_of(node.id()).now_bytes);
+        drop(node.kill());
+        drop(node.wait());
+        memory.expect("it runs until it is ended")
+    });
+    println!("tiny build: {} after its first start, {} after the next", mib(resident[0]), mib(resident[1]));
+    assert!(resident[1] <= TINY_MAX, "a tiny node took {}", mib(resident[1]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::runtime::Builder;
@@ -15,6 +16,9 @@ use super::report::{Exit, Report};
 use crate::config::{Config, DEFAULT_PORT, InterfaceConfig, has_port};
 use crate::home::Home;
 use crate::node::{Node, Options};
+
+/// How long a thread that may block waits for more work before it ends.
+const BLOCKING_KEPT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
@@ -103,6 +107,8 @@ pub(super) fn up(home: &Home, args: UpArgs) -> Result<Exit, Report> {
     let runtime = runtime
         .worker_threads(2)
         .max_blocking_threads(32)
+        // Most of them run once, at the start: what a thread has touched is not kept for the next that may never come.
+        .thread_keep_alive(BLOCKING_KEPT)
         .enable_all()
         .build()
         .map_err(|error| Report::new(Exit::Negative, format!("cannot start: {error}")))?;
