@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::compression::{self, Sample};
+use crate::compression::{self, Effort, Sample};
 
 /// Bytes of one message's data at most, before compression and after decompression.
 pub const STREAM_CHUNK_MAX: usize = 16_384;
@@ -76,7 +76,8 @@ pub fn next_chunk(stream: StreamId, data: &[u8], max: usize) -> StreamChunk {
             let piece = data.get(..data.len() / attempt).unwrap_or_default();
             // Data that cannot shrink enough is not worth three attempts for each message.
             if Sample::of(piece).may_shrink_to(max)
-                && let Some(compressed) = compression::bzip2(piece, max.min(piece.len()).saturating_sub(1))
+                && let Some(compressed) =
+                    compression::bzip2(piece, max.min(piece.len()).saturating_sub(1), Effort::Thorough)
             {
                 let header = (stream.0 | COMPRESSED).to_be_bytes();
                 return StreamChunk { message: [&header[..], &compressed].concat(), consumed: piece.len() };

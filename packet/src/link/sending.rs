@@ -221,7 +221,7 @@ impl Link {
         let segment = Prepare {
             metadata: transfer.metadata.clone().filter(|_| sending.begun == 1),
             body,
-            compress: transfer.compression.applies(transfer.source.len(), rate),
+            compress: transfer.compression.effort(transfer.source.len(), rate),
             key,
             part_size: part_size(self.mtu),
             prefix,

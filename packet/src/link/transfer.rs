@@ -9,6 +9,7 @@ use super::arriving::{Arriving, Receiving};
 use super::source::Source;
 use super::untaken::Untaken;
 use crate::bounded::Bounded;
+use crate::compression::Effort;
 use crate::hash::{PacketHash, RequestId, ResourceHash};
 use crate::resource::{Advertisement, METADATA_LEN_SIZE, Outgoing, SEGMENT_MAX, Segment, TRANSFER_MAX};
 use crate::wire::Packet;
@@ -32,6 +33,8 @@ pub const COMPRESS_MAX: u64 = 67_108_864;
 /// Bytes per second that bzip2 makes ready on one processor, on the low side. A link that carries more is only slowed down
 /// by compression.
 pub const COMPRESSION_RATE: f64 = 8_000_000.0;
+/// Bytes per second from which on a link waits for a processor rather than for its medium.
+const QUICK_RATE: f64 = 1_000_000.0;
 
 /// Names a resource on its link, as this end counts them, in both directions. It is not on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,13 +68,15 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Whether to try it for a segment of a body of `len` bytes, on a link of this rate in bytes per second.
-    pub(super) fn applies(self, len: u64, rate: Option<f64>) -> bool {
-        match self {
+    /// Whether to try it for a segment of a body of `len` bytes, on a link of this rate in bytes per second, and how hard.
+    pub(super) fn effort(self, len: u64, rate: Option<f64>) -> Option<Effort> {
+        let tried = match self {
             Self::Never => false,
             Self::Auto => len <= COMPRESS_MAX && rate.is_none_or(|rate| rate < COMPRESSION_RATE),
             Self::UpTo(limit) => len <= limit,
-        }
+        };
+        let effort = if rate.is_some_and(|rate| rate >= QUICK_RATE) { Effort::Quick } else { Effort::Thorough };
+        tried.then_some(effort)
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{MAP_HASH_LEN, MapHash, PREFIX_LEN, SEARCH_SCOPE};
-use crate::compression::{self, Undecompressable};
+use crate::compression::{self, Effort, Undecompressable};
 use crate::crypto::{Token, TokenKey};
 use crate::hash::{ResourceHash, sha256_head};
 
@@ -23,7 +23,7 @@ pub(crate) struct Prepare {
     /// This segment's share of the body.
     pub(crate) body: Bytes,
     /// Whether to try compression; a sample may say that it does not help.
-    pub(crate) compress: bool,
+    pub(crate) compress: Option<Effort>,
     pub(crate) key: TokenKey,
     pub(crate) part_size: usize,
     pub(crate) prefix: [u8; PREFIX_LEN],
@@ -62,7 +62,7 @@ impl Prepare {
                 [len.get(4 - METADATA_LEN_SIZE..)?, metadata, &self.body].concat().into()
             }
         };
-        let compressed = if self.compress { compression::compress(&content) } else { None };
+        let compressed = self.compress.and_then(|effort| compression::compress(&content, effort));
         let payload = compressed.as_deref().unwrap_or(&content);
         let mut stream = Vec::with_capacity(Token::sealed_len(PREFIX_LEN + payload.len()));
         self.key.seal_pieces(&self.iv, &[&self.prefix, payload], &mut stream);
@@ -210,7 +210,16 @@ mod tests {
 
     fn prepare(body: Bytes, metadata: Option<Bytes>, part_size: usize) -> Prepare {
         let key = TokenKey::from_slice(&[7; 64]).unwrap();
-        Prepare { metadata, body, compress: true, key, part_size, prefix: [1; 4], iv: [2; 16], random: [3; 4] }
+        Prepare {
+            metadata,
+            body,
+            compress: Some(Effort::Quick),
+            key,
+            part_size,
+            prefix: [1; 4],
+            iv: [2; 16],
+            random: [3; 4],
+        }
     }
 
     fn assemble(segment: &Segment, has_metadata: bool, limit: usize) -> Result<Content, Corrupt> {

@@ -2,6 +2,7 @@
 
 use super::pair::{CALM, INITIATOR, Medium, Pair, RESPONDER, end, receive, secs, start};
 use super::*;
+use crate::compression::Effort;
 
 /// Bytes that do not compress.
 fn noise(len: usize, seed: u64) -> Bytes {
@@ -459,11 +460,15 @@ fn forged_cache_requests_keep_no_dead_transfer_alive() {
 
 #[test]
 fn compression_is_left_out_where_it_would_slow_down() {
-    let applies = |compression: Compression, len, rate| compression.applies(len, rate);
-    assert!(!applies(Compression::Never, 100, None));
-    assert!(applies(Compression::Auto, 100, None) && applies(Compression::Auto, COMPRESS_MAX, Some(1e6)));
-    assert!(!applies(Compression::Auto, 100, Some(1e8)) && !applies(Compression::Auto, COMPRESS_MAX + 1, None));
-    assert!(applies(Compression::UpTo(100), 100, Some(1e8)) && !applies(Compression::UpTo(100), 101, None));
+    let effort = |compression: Compression, len, rate| compression.effort(len, rate);
+    assert_eq!(effort(Compression::Never, 100, None), None);
+    assert_eq!(effort(Compression::Auto, 100, None), Some(Effort::Thorough));
+    assert_eq!(effort(Compression::Auto, COMPRESS_MAX, Some(1e5)), Some(Effort::Thorough));
+    assert_eq!(effort(Compression::Auto, COMPRESS_MAX, Some(1e6)), Some(Effort::Quick));
+    assert_eq!(effort(Compression::Auto, 100, Some(1e8)), None);
+    assert_eq!(effort(Compression::Auto, COMPRESS_MAX + 1, None), None);
+    assert_eq!(effort(Compression::UpTo(100), 100, Some(1e8)), Some(Effort::Quick));
+    assert_eq!(effort(Compression::UpTo(100), 101, None), None);
 }
 
 #[test]
