@@ -2,12 +2,14 @@
 
 mod fixed;
 mod hkdf;
+mod opening;
 mod signer;
 mod token;
 
 pub(crate) use fixed::FixedKey;
 pub(crate) use hkdf::Salt;
 pub use hkdf::{HkdfError, hkdf};
+pub(crate) use opening::Opening;
 pub(crate) use signer::FixedSigner;
 pub use token::{Token, TokenError, TokenKey};
 

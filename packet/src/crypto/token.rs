@@ -6,9 +6,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-const IV_LEN: usize = 16;
-const MAC_LEN: usize = 32;
-const BLOCK_LEN: usize = 16;
+pub(super) const IV_LEN: usize = 16;
+pub(super) const MAC_LEN: usize = 32;
+pub(super) const BLOCK_LEN: usize = 16;
 /// Bytes that are ciphered and then authenticated: whole blocks that fit the processor's nearest cache.
 const CACHED_LEN: usize = 8192;
 
@@ -73,6 +73,12 @@ impl Token {
     /// IV and authentication code together; padding adds 1 to 16 more.
     pub const OVERHEAD: usize = IV_LEN + MAC_LEN;
 
+    /// Bytes of the IV, which comes first.
+    pub(crate) const IV_LEN: usize = IV_LEN;
+
+    /// Bytes of one block of ciphertext. The last one holds the padding.
+    pub(crate) const BLOCK_LEN: usize = BLOCK_LEN;
+
     /// Length of the token for a plaintext of `len` bytes.
     pub const fn sealed_len(len: usize) -> usize {
         Self::OVERHEAD + (len / 16 + 1) * 16
@@ -106,7 +112,7 @@ impl TokenKey {
         }
     }
 
-    fn mac(&self) -> Option<Hmac<Sha256>> {
+    pub(super) fn mac(&self) -> Option<Hmac<Sha256>> {
         let key: &[u8] = match self {
             Self::Aes256 { mac, .. } => mac,
             Self::Aes128 { mac, .. } => mac,
@@ -200,12 +206,17 @@ impl TokenKey {
                 cbc::Decryptor::<Aes128>::new(&(*cipher).into(), &(*iv).into()).decrypt_blocks(blocks);
             }
         }
-        let padding = usize::from(*body.last().ok_or(TokenError::Padding)?);
-        if padding > BLOCK_LEN {
-            return Err(TokenError::Padding);
-        }
-        Ok(body.len().saturating_sub(padding))
+        unpadded(body)
     }
+}
+
+/// The length of a decrypted body without its padding, of which only the last byte is looked at.
+pub(super) fn unpadded(body: &[u8]) -> Result<usize, TokenError> {
+    let padding = usize::from(*body.last().ok_or(TokenError::Padding)?);
+    if padding > BLOCK_LEN {
+        return Err(TokenError::Padding);
+    }
+    Ok(body.len().saturating_sub(padding))
 }
 
 /// Encrypts whole blocks in place, piece by piece, each authenticated while it is in the cache.

@@ -9,7 +9,7 @@ use super::transfer::{INCOMING_BYTES_MAX, INCOMING_MAX, Purpose, RTT_FACTOR, Res
 use super::{Link, LinkError, LinkEvent, ResourceEvent, ResourceOutcome, Timer};
 use crate::crypto::Token;
 use crate::resource::{
-    Advertisement, Incoming, IncomingStep, MTU_MIN, PREFIX_LEN, ResourceFlags, SEGMENT_MAX, part_size,
+    Advertisement, Incoming, IncomingStep, MTU_MIN, PREFIX_LEN, ResourceFlags, SEGMENT_MAX, Unsealing, part_size,
 };
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::time::Now;
@@ -138,6 +138,8 @@ impl Link {
     }
 
     fn begin_segment(&mut self, now: Now, rng: &mut dyn CryptoRng, transfer: TransferId, advertisement: Advertisement) {
+        let Some(key) = self.keys.get() else { return };
+        let unsealing = Some(Unsealing::new(key, advertisement.flags.contains(ResourceFlags::COMPRESSED)));
         let (hash, window, rate) = (advertisement.hash, self.transfers.window, self.expected_rate_bps());
         let mut incoming = Incoming::new(now.mono, advertisement, part_size(self.mtu), window, rate);
         let is_plain = |arriving: &Arriving| arriving.purpose == Purpose::Plain;
@@ -145,7 +147,7 @@ impl Link {
             incoming.hold(now.mono);
         }
         self.timers.clear(Timer::Arriving(transfer));
-        self.transfers.incoming.insert(hash, Receiving { transfer, incoming });
+        self.transfers.incoming.insert(hash, Receiving { transfer, incoming, unsealing });
         self.handle_incoming_step(now, rng, hash, IncomingStep::Request);
     }
 

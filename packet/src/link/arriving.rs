@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::transfer::{Purpose, TransferId};
 use crate::hash::ResourceHash;
-use crate::resource::{Advertisement, Content, Incoming, METADATA_LEN_SIZE, ResourceFlags, SEGMENT_MAX};
+use crate::resource::{Advertisement, Content, Incoming, METADATA_LEN_SIZE, ResourceFlags, SEGMENT_MAX, Unsealing};
 use crate::time::Instant;
 
 /// A segment on its way here, and the resource it is of.
@@ -12,6 +12,18 @@ use crate::time::Instant;
 pub(super) struct Receiving {
     pub(super) transfer: TransferId,
     pub(super) incoming: Incoming,
+    /// What of it is opened; `None` once it is handed over to be assembled.
+    pub(super) unsealing: Option<Unsealing>,
+}
+
+impl Receiving {
+    /// Opens what is there and was not yet.
+    pub(super) fn unseal(&mut self) {
+        if let Some(unsealing) = &mut self.unsealing {
+            let (stream, here, len) = self.incoming.in_order();
+            unsealing.advance(stream, here, len);
+        }
+    }
 }
 
 /// A resource of which at least one segment was accepted.

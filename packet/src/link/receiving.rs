@@ -10,7 +10,7 @@ use super::transfer::{Purpose, TransferId};
 use super::{Link, LinkError, LinkEvent, ResourceEvent, ResourceOutcome, Timer};
 use crate::hash::{PacketHash, RequestId, ResourceHash, sha256_head};
 use crate::msgpack::Reader;
-use crate::resource::{Assemble, Content, Corrupt, Incoming, IncomingStep, ResourceFlags, SEGMENT_MAX};
+use crate::resource::{Assemble, Content, Corrupt, Incoming, IncomingStep, SEGMENT_MAX};
 use crate::stack::{LinkCloseReason, RequestError};
 use crate::time::Now;
 use crate::wire::{Context, PacketKind, PacketRef};
@@ -36,20 +36,16 @@ impl Link {
                 }
             }
             IncomingStep::Assemble => {
-                let (Some(key), Some(arriving)) =
-                    (self.keys.get().cloned(), self.transfers.arriving.get(&receiving.transfer))
-                else {
-                    return;
-                };
+                let Some(arriving) = self.transfers.arriving.get(&receiving.transfer) else { return };
+                let Some(unsealing) = receiving.unsealing.take() else { return };
                 let stream = receiving.incoming.take_stream();
                 self.transfers.assembling += stream.len();
                 let assemble = Assemble {
                     hash,
                     random: receiving.incoming.random(),
                     stream,
-                    compressed: receiving.incoming.flags().contains(ResourceFlags::COMPRESSED),
+                    unsealing,
                     has_metadata: arriving.begins_with_metadata(),
-                    key,
                     limit: arriving.room().min(self.options.decompression_limit).min(SEGMENT_MAX),
                 };
                 self.jobs.push_back(LinkJob(Work::Assemble(assemble)));
@@ -94,6 +90,7 @@ impl Link {
         let found = self.transfers.incoming.iter_mut().find_map(|(hash, receiving)| {
             let before = receiving.incoming.received();
             let step = receiving.incoming.handle_part(now.mono, data, frame_len);
+            receiving.unseal();
             (receiving.incoming.received() > before).then_some((*hash, step))
         });
         let Some((hash, step)) = found else { return };

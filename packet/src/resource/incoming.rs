@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 
 use super::segment::map_hash;
 use super::window::Window;
-use super::{
-    Advertisement, EXHAUSTED, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, ResourceFlags, seconds,
-};
+use super::{Advertisement, EXHAUSTED, MAP_HASH_LEN, MAP_HASHES_PER_MESSAGE, MapHash, RETRIES_MAX, seconds};
 use crate::hash::ResourceHash;
 use crate::time::Instant;
 
@@ -44,7 +42,6 @@ pub(crate) enum IncomingStep {
 pub(crate) struct Incoming {
     hash: ResourceHash,
     random: [u8; 4],
-    flags: ResourceFlags,
     transfer_size: usize,
     part_size: usize,
     parts: usize,
@@ -95,7 +92,6 @@ impl Incoming {
         Self {
             hash: advertisement.hash,
             random: advertisement.random,
-            flags: advertisement.flags,
             transfer_size: advertisement.transfer_size,
             part_size,
             parts: advertisement.transfer_size.div_ceil(part_size.max(1)),
@@ -139,10 +135,6 @@ impl Incoming {
         self.random
     }
 
-    pub(crate) fn flags(&self) -> ResourceFlags {
-        self.flags
-    }
-
     pub(crate) fn rate_bps(&self) -> f64 {
         self.rate_bps
     }
@@ -170,6 +162,12 @@ impl Incoming {
     pub(crate) fn take_stream(&mut self) -> Vec<u8> {
         self.assembling = true;
         core::mem::take(&mut self.stream)
+    }
+
+    /// The parts that are here and where they belong, up to how far none is missing, and the length of them all.
+    pub(crate) fn in_order(&mut self) -> (&mut [u8], usize, usize) {
+        let here = self.contiguous.saturating_mul(self.part_size).min(self.transfer_size);
+        (&mut self.stream, here, self.transfer_size)
     }
 
     /// The plaintext that asks for the next parts. Tell with [`Incoming::requested`] when it went out.

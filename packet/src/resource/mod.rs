@@ -7,6 +7,7 @@ mod advertisement;
 mod incoming;
 mod outgoing;
 mod segment;
+mod unsealing;
 mod window;
 
 use core::time::Duration;
@@ -15,6 +16,7 @@ pub use advertisement::{Advertisement, ResourceFlags};
 pub(crate) use incoming::{Incoming, IncomingStep};
 pub(crate) use outgoing::{Heading, Outgoing, OutgoingStep, PartRequest};
 pub(crate) use segment::{Assemble, Content, Corrupt, METADATA_LEN_SIZE, Prepare, Segment};
+pub(crate) use unsealing::Unsealing;
 
 /// Most bytes of one segment, metadata block included. docs/protocol/2-link.md, section 9.1.
 pub const SEGMENT_MAX: usize = 1_048_575;

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::unsealing::Unsealing;
 use super::{MAP_HASH_LEN, MapHash, PREFIX_LEN, SEARCH_SCOPE};
 use crate::compression::{self, Effort, Undecompressable};
 use crate::crypto::{Token, TokenKey};
@@ -130,12 +131,11 @@ fn map_hashes(stream: &[u8], part_size: usize, mut random: [u8; 4]) -> Option<([
 pub(crate) struct Assemble {
     pub(crate) hash: ResourceHash,
     pub(crate) random: [u8; 4],
-    /// All parts joined.
+    /// All parts joined, opened as far as `unsealing` says.
     pub(crate) stream: Vec<u8>,
-    pub(crate) compressed: bool,
+    pub(crate) unsealing: Unsealing,
     /// Whether the content begins with metadata: the first segment of a resource that has some.
     pub(crate) has_metadata: bool,
-    pub(crate) key: TokenKey,
     /// Most bytes the content may have when it is decompressed.
     pub(crate) limit: usize,
 }
@@ -168,19 +168,18 @@ impl From<Undecompressable> for Corrupt {
 }
 
 impl Assemble {
-    /// Decrypts where the parts stand, so that content which was not compressed is never copied.
+    /// What is decrypted stands where the parts stood, so that content which was not compressed is never copied.
     pub(crate) fn run(mut self) -> Result<Content, Corrupt> {
-        let plain = self.key.open_in_place(&mut self.stream).map_err(|_| Corrupt::Mismatch)?;
-        let payload = plain.start.saturating_add(PREFIX_LEN)..plain.end;
-        if payload.start > payload.end {
-            return Err(Corrupt::Mismatch);
-        }
-        let mut content: Bytes = if self.compressed {
-            compression::decompress(self.stream.get(payload).unwrap_or_default(), self.limit)?.into()
-        } else {
-            Bytes::from(self.stream).slice(payload)
+        let (payload, digest) = self.unsealing.finish(&mut self.stream).map_err(|_| Corrupt::Mismatch)?;
+        let (mut content, digest): (Bytes, _) = match digest {
+            Some(digest) => (Bytes::from(self.stream).slice(payload), digest),
+            None => {
+                let packed = self.stream.get(payload).unwrap_or_default();
+                let content = compression::decompress(packed, self.limit)?;
+                let digest = Sha256::new_with_prefix(&content);
+                (content.into(), digest)
+            }
         };
-        let digest = Sha256::new_with_prefix(&content);
         if content_hash(&digest, &self.random) != *self.hash.as_bytes() {
             return Err(Corrupt::Mismatch);
         }
@@ -228,9 +227,8 @@ mod tests {
             hash: segment.hash,
             random: segment.random,
             stream: parts.concat(),
-            compressed: segment.compressed,
+            unsealing: Unsealing::new(&TokenKey::from_slice(&[7; 64]).unwrap(), segment.compressed),
             has_metadata,
-            key: TokenKey::from_slice(&[7; 64]).unwrap(),
             limit,
         }
         .run()
