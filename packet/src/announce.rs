@@ -98,6 +98,19 @@ impl<'a> AnnounceRef<'a> {
         Self::split(packet).ok_or(InvalidAnnounce::Malformed)
     }
 
+    /// Reads a whole frame; `None` when it is no announce.
+    pub fn of(frame: &'a [u8]) -> Option<Self> {
+        let packet = PacketRef::parse(frame).ok()?;
+        (packet.flags().packet() == PacketKind::Announce).then(|| Self::split(&packet)).flatten()
+    }
+
+    /// Whether both are the same announce, however many hops each has come, and even if one is a path response.
+    pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
+        // All that is signed is equal when the signatures are and both are good.
+        (self.destination, self.signature, self.ratchet) == (other.destination, other.signature, other.ratchet)
+            && (self.random, self.app_data, self.public_key) == (other.random, other.app_data, other.public_key)
+    }
+
     fn split(packet: &PacketRef<'a>) -> Option<Self> {
         let (public_key, rest) = packet.data().split_first_chunk()?;
         let (name, rest) = rest.split_first_chunk()?;

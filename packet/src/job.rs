@@ -1,6 +1,6 @@
 //! Costly work as values: taken from the stack, run wherever there is a processor, handed back as a result.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::announce::{AnnounceRef, InvalidAnnounce};
 use crate::bounded::Bounded;
@@ -8,7 +8,6 @@ use crate::ephemeral::{KeysMade, KeysToMake};
 use crate::exchange::{Preparation, PreparedKeys};
 use crate::hash::{LinkId, PacketHash};
 use crate::link::{LinkJob, LinkJobResult};
-use crate::wire::PacketRef;
 
 /// Announces that one job checks. So many signatures cost about half as much each as one alone; more save little.
 pub(crate) const ANNOUNCES_PER_JOB: usize = 64;
@@ -28,7 +27,7 @@ pub(crate) type AnnounceKey = (PacketHash, bool);
 
 #[derive(Debug)]
 pub(crate) enum Work {
-    VerifyAnnounces(Vec<(AnnounceKey, Bytes)>),
+    VerifyAnnounces(Vec<(AnnounceKey, Arc<[u8]>)>),
     Link { link: LinkId, job: LinkJob },
     Prepare(Preparation),
     MakeKeys(KeysToMake),
@@ -80,12 +79,9 @@ impl Memo {
     }
 }
 
-fn verify_announces(announces: &[(AnnounceKey, Bytes)]) -> Vec<(AnnounceKey, Result<(), InvalidAnnounce>)> {
+fn verify_announces(announces: &[(AnnounceKey, Arc<[u8]>)]) -> Vec<(AnnounceKey, Result<(), InvalidAnnounce>)> {
     let mut verdicts: Vec<_> = announces.iter().map(|(key, _)| (*key, Err(InvalidAnnounce::Malformed))).collect();
-    let parsed = announces.iter().map(|(_, frame)| {
-        let packet = PacketRef::parse(frame).ok()?;
-        AnnounceRef::parse(&packet).ok()
-    });
+    let parsed = announces.iter().map(|(_, frame)| AnnounceRef::of(frame));
     let (places, readable): (Vec<_>, Vec<_>) =
         verdicts.iter_mut().zip(parsed).filter_map(|(place, announce)| Some((place, announce?))).unzip();
     for ((_, place), verdict) in places.into_iter().zip(AnnounceRef::verify_all(&readable)) {
@@ -102,7 +98,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::testing::TestRng;
     use crate::time::UnixTime;
-    use crate::wire::Context;
+    use crate::wire::{Context, PacketRef};
 
     /// A good announce, with its key.
     fn made(of: u8) -> (AnnounceKey, Vec<u8>) {
@@ -124,7 +120,7 @@ mod tests {
             announces[9].1[2] ^= 1;
             announces[10].1.truncate(100);
             // An address that does not follow from the key was signed over as well, so this is a bad signature too.
-            let batch: Vec<_> = announces.into_iter().map(|(key, frame)| (key, Bytes::from(frame))).collect();
+            let batch: Vec<_> = announces.into_iter().map(|(key, frame)| (key, Arc::from(frame))).collect();
             for (at, ((key, verdict), (asked, frame))) in verify_announces(&batch).iter().zip(&batch).enumerate() {
                 let packet = PacketRef::parse(frame).unwrap();
                 let alone = AnnounceRef::parse(&packet).and_then(|announce| announce.verify().map(drop));

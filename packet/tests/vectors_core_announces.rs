@@ -67,11 +67,7 @@ fn received_announces_get_the_verdict_of_the_reference() {
             let key = bytes(&given["known"][0]["public_key"]);
             let mut other = raw.clone();
             other[19..19 + key.len()].copy_from_slice(&key);
-            let record = wend_packet::stack::PathRecord {
-                destination: packet.destination(),
-                announce: other,
-                heard: bench.now.unix,
-            };
+            let record = wend_packet::stack::PathRecord::heard(packet.destination(), other, bench.now.unix);
             bench.stack.restore(wend_packet::stack::Snapshot { paths: vec![record], ..Default::default() });
             bench
         } else {

@@ -58,7 +58,7 @@ fn know(bench: &mut Bench, given: &Value, destination: DestinationHash) {
     let random = RandomHash::new([0; 5], bench.now.unix);
     let name = support::destination_name(remote).hash();
     let heard = announce(&identity(&remote["private_key"]), name, random, None, &[], Context::NONE).unwrap();
-    let record = PathRecord { destination, announce: heard.encode().to_vec(), heard: bench.now.unix };
+    let record = PathRecord::heard(destination, &heard.encode()[..], bench.now.unix);
     bench.stack.restore(Snapshot { paths: vec![record], ..Default::default() });
 }
 

@@ -157,8 +157,7 @@ fn receipts_time_out_by_path_and_bitrate() {
         if hops.is_some() {
             bench.receive("a", &heard);
         } else {
-            let record =
-                wend_packet::stack::PathRecord { destination: to, announce: heard.to_vec(), heard: bench.now.unix };
+            let record = wend_packet::stack::PathRecord::heard(to, &heard[..], bench.now.unix);
             let paths = vec![record];
             bench.stack.restore(wend_packet::stack::Snapshot { paths, ..Default::default() });
         }

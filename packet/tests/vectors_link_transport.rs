@@ -139,7 +139,7 @@ fn terminus(case: &Value, owner: &Identity) {
     if path_hops.is_some() {
         bench.receive("A", &heard);
     } else {
-        let record = PathRecord { destination: to, announce: heard.to_vec(), heard: bench.now.unix };
+        let record = PathRecord::heard(to, &heard[..], bench.now.unix);
         bench.stack.restore(Snapshot { paths: vec![record], ..Default::default() });
     }
     let id = bench.stack.open_link(bench.now, to).unwrap();

@@ -17,7 +17,7 @@ use wend_commands::envelope;
 use wend_interfaces::{Fill, InterfaceHandle, Linger, PortEvent};
 use wend_packet::announce::AnnounceRef;
 use wend_packet::announcer::Announcer;
-use wend_packet::identity::Identity;
+use wend_packet::identity::{Identity, PublicIdentity};
 use wend_packet::job::JobResult;
 use wend_packet::stack::{Event, Input, InterfaceId, InterfaceProfile, Output, PathRecord, Role, Stack};
 use wend_packet::time::{Instant, Now};
@@ -237,6 +237,10 @@ impl Core {
                     self.parts.keeper.path(record);
                     self.keep_soon(now);
                 }
+                Output::Forget(destination) => {
+                    self.parts.keeper.forget(destination);
+                    self.keep_soon(now);
+                }
                 Output::RatchetsChanged(of) => {
                     if let Some(file) = self.parts.stack.ratchet_file(of) {
                         self.parts.keeper.ratchets(of, RatchetFile::new(file));
@@ -328,10 +332,11 @@ impl Core {
 
     fn event(&mut self, now: Now, event: Event) {
         match event {
-            Event::Announced { destination, identity, name, app_data, hops, on, .. } => {
+            Event::Announced { destination, public_key, name, app_data, hops, on, .. } => {
                 self.seekers.found(destination, hops);
                 if name == self.parts.node_name
                     && let Some(data) = AnnounceData::decode(&app_data)
+                    && let Ok(identity) = PublicIdentity::from_slice(&public_key)
                 {
                     tracing::debug!(dst = ?destination, name = data.name(), hops, "node heard");
                     self.parts.genome.hear(identity);

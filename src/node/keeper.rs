@@ -8,15 +8,17 @@ use wend_packet::DestinationHash;
 use wend_packet::stack::PathRecord;
 use wend_packet::time::UnixTime;
 
-use super::store::{Change, Number, RatchetFile, Store, StoreError};
+use super::store::{Change, KeptPath, Number, RatchetFile, Store, StoreError};
 
 /// How long changes gather. docs/architecture.md, section 13.
 pub(super) const COALESCE: Duration = Duration::from_secs(5);
 
-/// What waits to be written. At most one entry for each path the stack holds, since later changes replace earlier ones.
+/// What waits to be written. At most one entry for each destination that was heard of or forgotten within a few seconds,
+/// since later changes replace earlier ones; announces are shared with the stack.
 pub(super) struct Keeper {
     store: Store,
-    paths: BTreeMap<DestinationHash, PathRecord>,
+    /// `None` where one is to be forgotten.
+    paths: BTreeMap<DestinationHash, Option<KeptPath>>,
     ratchets: BTreeMap<DestinationHash, RatchetFile>,
     touched: bool,
     scheduled: bool,
@@ -44,7 +46,13 @@ impl Keeper {
 
     /// A path was learned or renewed.
     pub(super) fn path(&mut self, record: PathRecord) {
-        self.paths.insert(record.destination, record);
+        let PathRecord { destination, announce, heard, standing } = record;
+        self.paths.insert(destination, Some(KeptPath { announce, heard, standing }));
+    }
+
+    /// What was kept of a destination is not worth keeping any more.
+    pub(super) fn forget(&mut self, destination: DestinationHash) {
+        self.paths.insert(destination, None);
     }
 
     /// A destination of this node has a new ratchet.
@@ -70,7 +78,7 @@ impl Keeper {
         }
         self.touched = false;
         let mut changes = vec![Change::Number(Number::LastAnnounce, last_announce.0)];
-        changes.extend(std::mem::take(&mut self.paths).into_values().map(Change::Path));
+        changes.extend(std::mem::take(&mut self.paths).into_iter().map(|(of, path)| Change::Path(of, path)));
         changes.extend(std::mem::take(&mut self.ratchets).into_iter().map(|(of, file)| Change::Ratchets(of, file)));
         let store = self.store.clone();
         self.writing.spawn(async move { store.commit(changes).await });

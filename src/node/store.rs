@@ -9,7 +9,7 @@ use std::sync::Arc;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use wend_packet::identity::KEY_LEN;
-use wend_packet::stack::PathRecord;
+use wend_packet::stack::{PathRecord, Standing};
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
 use zeroize::Zeroizing;
@@ -40,8 +40,23 @@ const PATHS_MAX: usize = 4096;
 /// Batches that wait for the writer; a caller beyond that waits for room.
 const QUEUE: usize = 16;
 
-/// A path record beside its destination hash: when its announce was heard, Unix seconds, and that announce.
-type StoredPath<B> = (u64, B);
+/// A path record beside its destination hash: when its announce was heard, Unix seconds, that announce, and of how much use
+/// the destination has been. Records of earlier versions end before the last.
+type StoredPath<B> = (u64, B, u8);
+
+/// A path record as it is kept, without its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeptPath {
+    /// The announce.
+    pub announce: Arc<[u8]>,
+    /// When it was heard.
+    pub heard: UnixTime,
+    /// Of how much use its destination has been.
+    pub standing: Standing,
+}
+
+/// What stands for them in a record, in this order.
+const STANDINGS: [Standing; 3] = [Standing::Heard, Standing::Used, Standing::Retained];
 
 /// Who shut an identity out, none for this node itself, until when, Unix seconds, and why.
 type StoredBlackhole<T> = (Option<[u8; 16]>, Option<u64>, Option<T>);
@@ -90,8 +105,8 @@ pub(super) enum Change {
     Publisher(IdentityHash, [u8; KEY_LEN]),
     /// A publisher none of whose cards is here any more.
     NoPublisher(IdentityHash),
-    /// A path.
-    Path(PathRecord),
+    /// A path, or `None` for one that is not worth keeping any more.
+    Path(DestinationHash, Option<KeptPath>),
     /// An identity is shut out.
     Blackhole(IdentityHash, ShutOut),
     /// An identity is no longer shut out.
@@ -354,8 +369,15 @@ fn read_paths(
     for row in paths.iter()? {
         let (hash, record) = row?;
         let destination = DestinationHash::new(*hash.value());
-        match postcard::from_bytes::<StoredPath<Vec<u8>>>(record.value()) {
-            Ok((heard, announce)) => records.push(PathRecord { destination, announce, heard: UnixTime(heard) }),
+        let (record, standing) = match postcard::take_from_bytes::<(u64, &[u8])>(record.value()) {
+            Ok((record, rest)) => (Ok(record), rest.first().copied().unwrap_or_default()),
+            Err(error) => (Err(error), 0),
+        };
+        match record {
+            Ok((heard, announce)) => records.push(PathRecord {
+                standing: STANDINGS.get(usize::from(standing)).copied().unwrap_or_default(),
+                ..PathRecord::heard(destination, announce, UnixTime(heard))
+            }),
             Err(error) => {
                 tracing::warn!(file = %file.display(), dst = ?destination, %error, "stored path skipped");
             }
@@ -422,10 +444,13 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
                 Change::NoManifest(hash) => drop(manifests.remove(hash)?),
                 Change::Publisher(hash, key) => drop(publishers.insert(hash.as_bytes(), key)?),
                 Change::NoPublisher(hash) => drop(publishers.remove(hash.as_bytes())?),
-                Change::Path(record) => {
-                    let stored: StoredPath<&[u8]> = (record.heard.0, &record.announce);
-                    paths.insert(record.destination.as_bytes(), packed(&stored)?.as_slice())?;
+                Change::Path(destination, Some(path)) => {
+                    let standing = STANDINGS.iter().zip(0..).find(|(standing, _)| **standing == path.standing);
+                    let standing = standing.map_or(0, |(_, number)| number);
+                    let stored: StoredPath<&[u8]> = (path.heard.0, &path.announce, standing);
+                    paths.insert(destination.as_bytes(), packed(&stored)?.as_slice())?;
                 }
+                Change::Path(destination, None) => drop(paths.remove(destination.as_bytes())?),
                 Change::Blackhole(identity, entry) => {
                     let stored: StoredBlackhole<&str> =
                         (entry.by.map(|by| *by.as_bytes()), entry.until.map(|until| until.0), entry.reason.as_deref());
@@ -455,7 +480,12 @@ mod tests {
     }
 
     fn path(byte: u8, heard: u64) -> PathRecord {
-        PathRecord { destination: DestinationHash::new([byte; 16]), announce: vec![byte; 40], heard: UnixTime(heard) }
+        PathRecord::heard(DestinationHash::new([byte; 16]), [byte; 40], UnixTime(heard))
+    }
+
+    fn change(record: &PathRecord) -> Change {
+        let PathRecord { destination, announce, heard, standing } = record.clone();
+        Change::Path(destination, Some(KeptPath { announce, heard, standing }))
     }
 
     #[tokio::test]
@@ -469,7 +499,7 @@ mod tests {
         let changes = vec![
             Change::Card([1; 16], vec![9; 200]),
             Change::Manifest([2; 32], vec![8; 300]),
-            Change::Path(path(3, 7)),
+            change(&path(3, 7)),
             Change::Number(Number::LastAnnounce, 1_700_000_000),
             Change::Blackhole(IdentityHash::new([4; 16]), shut_out.clone()),
             Change::Blackhole(IdentityHash::new([5; 16]), shut_out.clone()),

@@ -41,15 +41,22 @@ pub const UNUSED_LINGER: Duration = Duration::from_secs(360);
 /// How long after its last use a destination is kept.
 pub const USED_LINGER: Duration = Duration::from_secs(756_000);
 
+impl LastUse {
+    /// Whether a destination without a path is worth keeping at `now` that was heard of last at `heard`, all in seconds of
+    /// one clock.
+    pub fn keeps(self, heard: f64, now: f64) -> bool {
+        match self {
+            Self::Retained => true,
+            Self::Never => now - heard <= UNUSED_LINGER.as_secs_f64(),
+            Self::At(used) => now - used <= USED_LINGER.as_secs_f64(),
+        }
+    }
+}
+
 impl KnownDestination {
     /// Whether this is worth keeping at `now`, in seconds since the epoch. A destination with a path always is.
     pub fn is_kept(&self, now: f64, has_path: bool) -> bool {
-        has_path
-            || match self.last_use {
-                LastUse::Retained => true,
-                LastUse::Never => now - self.heard <= UNUSED_LINGER.as_secs_f64(),
-                LastUse::At(used) => now - used <= USED_LINGER.as_secs_f64(),
-            }
+        has_path || self.last_use.keeps(self.heard, now)
     }
 }
 

@@ -3,46 +3,40 @@
 mod admission;
 mod cap;
 mod ingress;
+mod known;
 mod own;
 mod rate;
+mod rebroadcasts;
 mod relaying;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub(super) use admission::Admission;
 pub(super) use cap::AnnounceQueue;
 pub use cap::{ANNOUNCE_CAP_PPM, AnnounceBacklog, QUEUED_ANNOUNCE_LIFETIME};
+pub use known::KNOWN_SWEEP_INTERVAL;
+pub(super) use known::Known;
 pub use own::AnnounceError;
 pub(super) use rate::Rate;
 pub use rate::{ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceRate, AnnounceRateView};
-pub(super) use relaying::Rebroadcast;
+pub(super) use rebroadcasts::{Rebroadcast, Rebroadcasts};
 pub use relaying::{REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX};
 
 use super::inbound::Arrived;
 use super::path::{Offer, PathEntry};
-use super::{DropReason, Event, InterfaceId, Mode, Output, PathRecord, Stack, TimerKey};
+use super::{DropReason, Event, InterfaceId, Output, PathRecord, Stack, Standing};
 use crate::announce::{AnnounceRef, InvalidAnnounce};
-use crate::hash::{DestinationHash, IdentityHash};
-use crate::identity::{PublicIdentity, RATCHET_LEN};
+use crate::hash::IdentityHash;
 use crate::job::AnnounceKey;
-use crate::time::{Now, UnixTime};
+use crate::time::{Instant, Now};
 use crate::wire::{Context, MTU, PacketRef};
-
-/// What an announce said of a destination. docs/protocol/1-core.md, section 1.5.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) identity: PublicIdentity,
-    /// When the announce these fields come from was made.
-    pub(super) emitted: UnixTime,
-    /// Where packets to this destination are encrypted to.
-    pub(super) ratchet: Option<Box<[u8; RATCHET_LEN]>>,
-    pub(super) app_data: Bytes,
-}
 
 /// An announce whose signature is good.
 pub(super) struct Valid<'a> {
     pub(super) on: InterfaceId,
-    pub(super) frame: &'a Bytes,
+    pub(super) frame: &'a Arc<[u8]>,
     packet: PacketRef<'a>,
     pub(super) announce: AnnounceRef<'a>,
     /// The hop byte, counted up.
@@ -50,14 +44,10 @@ pub(super) struct Valid<'a> {
 }
 
 impl<'a> Valid<'a> {
-    fn new(on: InterfaceId, frame: &'a Bytes) -> Option<Self> {
+    fn new(on: InterfaceId, frame: &'a Arc<[u8]>) -> Option<Self> {
         let packet = PacketRef::parse(frame).ok()?;
         let announce = AnnounceRef::parse(&packet).ok()?;
         Some(Self { on, frame, packet, announce, hops: packet.hops().saturating_add(1) })
-    }
-
-    fn key(&self) -> AnnounceKey {
-        (self.packet.hash(), self.packet.flags().context_flag())
     }
 }
 
@@ -71,7 +61,7 @@ impl Stack {
         let Ok(announce) = AnnounceRef::parse(&arrived.packet) else {
             return self.drop_frame(arrived.on, DropReason::AnnounceInvalid);
         };
-        if self.blackhole.contains(&announce.identity_hash()) {
+        if self.shuts_out(&announce) {
             return self.drop_frame(arrived.on, DropReason::Blackholed);
         }
         if self.locals.contains_key(&announce.destination) {
@@ -79,17 +69,21 @@ impl Stack {
             self.stats.processed += 1;
             return;
         }
-        let key = (arrived.packet.hash(), arrived.packet.flags().context_flag());
-        let frame = Bytes::copy_from_slice(arrived.packet.frame());
-        if self.paths.get(&announce.destination).is_some_and(|path| path.key == key) {
-            return self.announce_valid(now, arrived.on, &frame);
+        let before = self.paths.get(&announce.destination).and_then(|path| AnnounceRef::of(&path.announce));
+        if before.is_some_and(|before| before.is_copy_of(&announce)) {
+            return self.announce_valid(now, arrived.on, &arrived.packet.frame().into());
         }
         if self.is_stale(now, arrived, &announce) {
             return self.drop_frame(arrived.on, DropReason::AnnounceStale);
         }
-        if !self.admission.push(now.mono, key, arrived.on, frame) {
+        let key = (arrived.packet.hash(), arrived.packet.flags().context_flag());
+        if !self.admission.push(now.mono, key, arrived.on, arrived.packet.frame().into()) {
             self.drop_frame(arrived.on, DropReason::AdmissionFull);
         }
+    }
+
+    fn shuts_out(&self, announce: &AnnounceRef<'_>) -> bool {
+        !self.blackhole.is_empty() && self.blackhole.contains(&announce.identity_hash())
     }
 
     /// Whether an announce could change nothing even if its signature is good: not the path, not what is known, not what
@@ -100,8 +94,8 @@ impl Stack {
             return false;
         };
         let offer = Offer { hops: arrived.hops, random: announce.random, gravity: self.gravity(arrived.on) };
-        let heard_again = arrived.packet.transport_id().is_some() && self.rebroadcasts.contains_key(&destination);
-        announce.random.emitted() < known.emitted && !heard_again && !self.yields(path, &offer, now)
+        let heard_again = arrived.packet.transport_id().is_some() && self.rebroadcasts.contains(&destination);
+        announce.random.emitted() < known.emitted() && !heard_again && !self.yields(path, &offer, now)
     }
 
     /// Whether `offer` replaces this path. One over an interface that is down makes way for any that is as new.
@@ -124,9 +118,9 @@ impl Stack {
         }
     }
 
-    fn announce_valid(&mut self, now: Now, on: InterfaceId, frame: &Bytes) {
+    fn announce_valid(&mut self, now: Now, on: InterfaceId, frame: &Arc<[u8]>) {
         let Some(mut valid) = Valid::new(on, frame) else { return };
-        if self.blackhole.contains(&valid.announce.identity_hash()) {
+        if self.shuts_out(&valid.announce) {
             // Shut out while it waited for its check, or was held back.
             return self.drop_frame(on, DropReason::Blackholed);
         }
@@ -138,9 +132,9 @@ impl Stack {
     }
 
     fn learn(&mut self, now: Now, valid: &Valid<'_>) {
-        let Some(identity) = self.update_known(valid) else {
+        if !self.update_known(now, valid) {
             return self.drop_frame(valid.on, DropReason::KeyConflict);
-        };
+        }
         self.note_rebroadcast(now, valid);
         if !self.update_path(now, valid) {
             return;
@@ -151,21 +145,22 @@ impl Stack {
         }
         self.tell_clients(valid);
         self.answer_waiting(now, valid);
+        if self.requested_since(now, destination).is_some() {
+            self.note_use(now, destination);
+        }
         self.in_flight.remove(&destination);
         self.event(Event::Announced {
             destination,
-            identity,
+            public_key: *valid.announce.public_key,
             name: valid.announce.name,
-            app_data: valid.frame.slice_ref(valid.announce.app_data),
+            app_data: Bytes::copy_from_slice(valid.announce.app_data),
             hops: valid.hops,
             on: valid.on,
             emitted: valid.announce.random.emitted(),
         });
-        self.outputs.push_back(Output::Persist(PathRecord {
-            destination,
-            announce: valid.frame.to_vec(),
-            heard: now.unix,
-        }));
+        let standing = self.known.get(&destination).map_or(Standing::Heard, Known::standing);
+        let record = PathRecord { destination, announce: valid.frame.clone(), heard: now.unix, standing };
+        self.outputs.push_back(Output::Persist(record));
     }
 
     /// Whether an announce that was accepted is to be sent on. What a program on this machine announces is, whatever kind of
@@ -176,26 +171,6 @@ impl Stack {
             return !answers || self.was_asked(now, valid.announce.destination);
         }
         !answers && self.config.transport_enabled && !self.exceeds_rate(now, valid)
-    }
-
-    /// Remembers what a valid announce says, unless something newer is known (section 9, trap 13). `None` when the
-    /// destination is known under another key.
-    fn update_known(&mut self, valid: &Valid<'_>) -> Option<PublicIdentity> {
-        let announce = &valid.announce;
-        let emitted = announce.random.emitted();
-        let before = self.known.get(&announce.destination);
-        let identity = match before {
-            Some(known) if known.identity.as_bytes() != announce.public_key => return None,
-            Some(known) if known.emitted > emitted => return Some(known.identity),
-            Some(known) => known.identity,
-            None => PublicIdentity::from_slice(announce.public_key).ok()?,
-        };
-        // An announce without ratchet leaves the one heard before in place.
-        let heard = before.and_then(|known| known.ratchet.clone());
-        let ratchet = announce.ratchet.map(|ratchet| Box::new(*ratchet)).or(heard);
-        let app_data = Bytes::copy_from_slice(announce.app_data);
-        self.known.insert(announce.destination, Known { identity, emitted, ratchet, app_data });
-        Some(identity)
     }
 
     /// Section 5.2. Says whether the announce was accepted.
@@ -218,10 +193,11 @@ impl Stack {
             on: valid.on,
             used: now.mono,
             expires,
-            heard: PathEntry::heard_with(before.map(|path| path.heard).unwrap_or_default(), offer.random),
+            counted: before.as_ref().map_or(Instant::ZERO, |path| path.counted),
+            random: offer.random,
+            heard_before: before.map(|path| path.heard_before(offer.random)).unwrap_or_default(),
             unresponsive: false,
             announce: valid.frame.clone(),
-            key: valid.key(),
         };
         self.insert_path(destination, entry);
         self.keep_in_tunnel(now, destination);
@@ -231,25 +207,7 @@ impl Stack {
         true
     }
 
-    /// Takes a path into the table, in place of the one before.
-    pub(super) fn insert_path(&mut self, destination: DestinationHash, entry: PathEntry) {
-        let end = entry.used + self.interfaces.get(&entry.on).map_or(Mode::Full, |on| on.profile.mode).path_lifetime();
-        if let Some((evicted, _)) = self.paths.insert(destination, entry).filter(|(left, _)| *left != destination) {
-            self.timers.clear(TimerKey::Path(evicted));
-            self.event(Event::PathChanged { destination: evicted, hops: None });
-        }
-        self.timers.set(TimerKey::Path(destination), end + core::time::Duration::from_micros(1));
-    }
-
     fn gravity(&self, on: InterfaceId) -> i64 {
         self.interfaces.get(&on).map_or(0, |interface| interface.profile.gravity)
-    }
-
-    /// What a stored announce says of its destination. A record that does not parse is skipped.
-    pub(super) fn restore_known(&mut self, record: &PathRecord) {
-        let frame = Bytes::copy_from_slice(&record.announce);
-        if let Some(valid) = Valid::new(InterfaceId(u32::MAX), &frame) {
-            self.update_known(&valid);
-        }
     }
 }

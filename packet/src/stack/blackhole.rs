@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Stack, TimerKey};
 use crate::hash::IdentityHash;
-use crate::identity::PublicIdentity;
 use crate::management::{BLACKHOLE_SWEEP_INTERVAL, Blackhole, BlackholeEntry, Blackholed};
 use crate::time::{Instant, Now, UnixTime};
 
@@ -86,9 +85,9 @@ impl Stack {
         if identities.is_empty() {
             return;
         }
-        let theirs = |identity: Option<&PublicIdentity>| identity.is_some_and(|of| identities.contains(&of.hash()));
+        let theirs = |owner: Option<IdentityHash>| owner.is_some_and(|of| identities.contains(&of));
         let paths = self.paths.iter().map(|(destination, _)| *destination);
-        let lost: Vec<_> = paths.filter(|destination| theirs(self.identity_of(*destination))).collect();
+        let lost: Vec<_> = paths.filter(|destination| theirs(self.owner_of(*destination))).collect();
         for destination in lost {
             self.drop_path(destination);
         }

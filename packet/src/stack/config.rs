@@ -20,16 +20,18 @@ pub enum Footprint {
 /// Capacities of the tables, in entries. Every table states what leaves when it is full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capacities {
-    /// Known destinations: key, app data, ratchet. The one announced or used longest ago leaves.
+    /// Known destinations: key, app data, ratchet. The one announced or used longest ago leaves, but none that is retained.
     pub known: usize,
     /// Identities that are shut out. One that another node names is not taken any more; one that the owner names takes the
     /// place of the oldest of the source that has most, and is refused when all are the owner's.
     pub blackhole: usize,
     /// Paths. The one announced or used longest ago leaves.
     pub paths: usize,
-    /// Announces waiting to be sent again. The one heard longest ago leaves.
+    /// Announces waiting to be sent on, or to be sent on again. Of those that were sent on already the one that was longest ago
+    /// leaves, else the one heard longest ago.
     pub rebroadcasts: usize,
-    /// Destinations whose rate of announces is watched. The one announced longest ago leaves, and starts afresh.
+    /// Destinations that announced themselves more than once, and how often: of one announce the path keeps the time. The one
+    /// announced longest ago leaves, and starts afresh.
     pub rates: usize,
     /// Relayed announces waiting for their share of one interface. Of those from the interface that most of them came from,
     /// the farthest and then the youngest leaves.
@@ -128,11 +130,11 @@ impl Capacities {
                 queue_bytes: 1 << 21,
             },
             Footprint::Hub => Self {
-                known: 65536,
+                known: 1 << 17,
                 blackhole: 16384,
-                paths: 65536,
-                rebroadcasts: 8192,
-                rates: 65536,
+                paths: 1 << 17,
+                rebroadcasts: 32768,
+                rates: 32768,
                 queued_announces: 4096,
                 responses: 1024,
                 reverse: 65536,

@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::announces::AnnounceQueue;
 use super::arena::Arena;
@@ -32,7 +31,7 @@ pub const PATH_LIFETIME: Duration = Duration::from_secs(604_800);
 /// An announce held back during a burst.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) frame: Bytes,
+    pub(super) frame: Arc<[u8]>,
     pub(super) hops: u8,
 }
 

@@ -1,6 +1,7 @@
 //! What goes into the stack and what comes out of it.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -152,20 +153,44 @@ pub enum Output {
     Event(Event),
     /// A path was learned or changed and is worth keeping across restarts.
     Persist(PathRecord),
+    /// What was kept of this destination is not worth keeping any more.
+    Forget(DestinationHash),
     /// This destination of the node has a new ratchet: [`ratchet_file`](super::Stack::ratchet_file) is worth keeping across
     /// restarts, or what is sent to it meanwhile cannot be read after one.
     RatchetsChanged(DestinationHash),
 }
 
 /// A path as it is kept across restarts, with the announce that taught it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathRecord {
     /// Whose path.
     pub destination: DestinationHash,
     /// Announce frame as it was received.
-    pub announce: Vec<u8>,
+    pub announce: Arc<[u8]>,
     /// When it was heard.
     pub heard: UnixTime,
+    /// Of how much use it has been.
+    pub standing: Standing,
+}
+
+impl PathRecord {
+    /// Of a destination that has been of no use yet.
+    pub fn heard(destination: DestinationHash, announce: impl Into<Arc<[u8]>>, heard: UnixTime) -> Self {
+        Self { destination, announce: announce.into(), heard, standing: Standing::Heard }
+    }
+}
+
+/// Of how much use a known destination has been: what is kept of it without a path, and how long.
+/// docs/protocol/1-core.md, section 1.5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It was heard of.
+    #[default]
+    Heard,
+    /// This node had to do with it, or carried a link to it.
+    Used,
+    /// Its owner's identity is to be kept for good.
+    Retained,
 }
 
 /// A frame for the medium.
@@ -222,8 +247,8 @@ pub enum Event {
     Announced {
         /// Whose destination.
         destination: DestinationHash,
-        /// Who.
-        identity: crate::identity::PublicIdentity,
+        /// X25519 public key, then Ed25519 public key of whoever it belongs to.
+        public_key: [u8; crate::identity::KEY_LEN],
         /// Hash of the destination's name.
         name: crate::hash::NameHash,
         /// The application's data, empty when there was none.

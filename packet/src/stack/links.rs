@@ -94,7 +94,7 @@ impl Stack {
         let (link, request) = Link::initiate_with(now, keys, to, &peer, path);
         let id = link.id();
         self.links.insert(id, LinkSlot { way, ..LinkSlot::new(link, now) });
-        self.known.refresh(&to);
+        self.note_use(now, to);
         self.send_own(now, request, Class::Link);
         self.drive_link(now, id);
         Ok(id)

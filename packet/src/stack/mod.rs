@@ -20,6 +20,7 @@ mod load;
 mod local;
 mod path;
 mod path_requests;
+mod paths;
 mod proving;
 mod ratchets;
 mod receipts;
@@ -42,8 +43,8 @@ use rand_core::CryptoRng;
 
 pub use announces::{
     ANNOUNCE_CAP_PPM, ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceBacklog, AnnounceError, AnnounceRate,
-    AnnounceRateView, QUEUED_ANNOUNCE_LIFETIME, REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS,
-    REBROADCASTS_HEARD_MAX,
+    AnnounceRateView, KNOWN_SWEEP_INTERVAL, QUEUED_ANNOUNCE_LIFETIME, REBROADCAST_GRACE, REBROADCAST_WINDOW,
+    REBROADCASTS, REBROADCASTS_HEARD_MAX,
 };
 pub use blackhole::BlackholeChanges;
 pub use burst::{
@@ -55,7 +56,7 @@ pub use forward::REVERSE_LIFETIME;
 pub use interface::{INTERFACE_LINGER, PATH_LIFETIME, PATH_LIFETIME_ACCESS_POINT, PATH_LIFETIME_ROAMING};
 pub use io::{
     Event, Input, InterfaceId, InterfaceProfile, LinkCloseReason, Mode, Output, PathRecord, RequestError, Role,
-    Transmit,
+    Standing, Transmit,
 };
 pub use links::LinkRef;
 pub use listeners::Group;
@@ -76,7 +77,7 @@ pub use tables::TableSize;
 pub use tunnel_wire::{TUNNEL_RANDOM_LEN, TunnelRef, tunnel_destination, tunnel_packet};
 pub use tunnels::{TUNNEL_LIFETIME, TunnelView};
 
-use announces::{Admission, Known, Rate, Rebroadcast};
+use announces::{Admission, Known, Rate, Rebroadcasts};
 use egress::{Class, Queued};
 use forward::Reverse;
 use inbound::Arrived;
@@ -97,7 +98,7 @@ use crate::bounded::Bounded;
 use crate::ephemeral::LinkKeys;
 use crate::exchange::Exchanges;
 use crate::hash::{DestinationHash, IdentityHash, LinkId, sha256_head};
-use crate::identity::{Identity, PublicIdentity};
+use crate::identity::Identity;
 use crate::job::{ANNOUNCES_PER_JOB, Job, Outcome, Work};
 pub use crate::link::ProofStrategy;
 use crate::management::{Blackhole, BlackholeEntry};
@@ -111,10 +112,11 @@ use crate::wire::{Flags, layout};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum TimerKey {
     Response(DestinationHash, InterfaceId),
-    Rebroadcast(DestinationHash),
+    Rebroadcasts,
     /// After the rebroadcasts of the same instant: what they put into the queue leaves in the order of the queue.
     Announces(InterfaceId),
-    Path(DestinationHash),
+    Paths,
+    Known,
     Receipt([u8; 16]),
     Relay(LinkId),
     Link(LinkId),
@@ -151,10 +153,14 @@ pub struct Stack {
     blackhole: Blackhole,
     listeners: BTreeMap<DestinationHash, Listener>,
     known: Bounded<DestinationHash, Known>,
+    /// How many of them are kept for good.
+    retained: usize,
+    /// How many of them were looked at already, the oldest first, whether they are worth keeping.
+    swept: usize,
     paths: Bounded<DestinationHash, PathEntry>,
     packet_hashes: Seen<[u8; 16]>,
     admission: Admission,
-    rebroadcasts: Bounded<DestinationHash, Rebroadcast>,
+    rebroadcasts: Rebroadcasts,
     rates: Bounded<DestinationHash, Rate>,
     responses: BTreeMap<(DestinationHash, InterfaceId), Instant>,
     reverse: Bounded<[u8; 16], Reverse>,
@@ -228,10 +234,12 @@ impl Stack {
             blackhole: Blackhole::new(config.identity.hash(), sizes.blackhole),
             listeners: BTreeMap::new(),
             known: Bounded::keyed(sizes.known, seed),
+            retained: 0,
+            swept: 0,
             paths: Bounded::keyed(sizes.paths, seed),
             packet_hashes: Seen::keyed(sizes.packet_hashes, seed),
             admission: Admission::new(sizes.admission),
-            rebroadcasts: Bounded::keyed(sizes.rebroadcasts, seed),
+            rebroadcasts: Rebroadcasts::keyed(sizes.rebroadcasts, seed),
             rates: Bounded::keyed(sizes.rates, seed),
             responses: BTreeMap::new(),
             reverse: Bounded::keyed(sizes.reverse, seed),
@@ -267,10 +275,12 @@ impl Stack {
 
     /// Takes back what an earlier run of this node knew. Records that do not parse are skipped; their signatures were
     /// checked before they were stored and are not checked again.
-    pub fn restore(&mut self, saved: Snapshot) {
+    pub fn restore(&mut self, mut saved: Snapshot) {
         self.last_emission = self.last_emission.max(saved.last_emission);
-        for record in saved.paths {
-            self.restore_known(&record);
+        // Those heard last come in last: where there is not room for all, they stay.
+        saved.paths.sort_by_key(|record| record.heard);
+        for record in &saved.paths {
+            self.restore_known(record);
         }
         self.restore_blackhole(saved.blackhole);
     }
@@ -361,30 +371,6 @@ impl Stack {
         &self.stats
     }
 
-    /// All paths that can be used now, by destination.
-    pub fn paths(&self) -> impl Iterator<Item = Path> {
-        self.paths
-            .iter()
-            .filter(|(_, path)| self.interfaces.contains_key(&path.on))
-            .map(|(destination, path)| path.view(*destination))
-    }
-
-    /// The path to a destination, when one is known that can be used now.
-    pub fn path(&self, to: DestinationHash) -> Option<Path> {
-        self.route(to).map(|path| path.view(to))
-    }
-
-    /// Whose destination this is: heard in an announce, or of this node.
-    pub fn identity_of(&self, destination: DestinationHash) -> Option<&PublicIdentity> {
-        let heard = self.known.get(&destination).map(|known| &known.identity);
-        heard.or_else(|| self.locals.get(&destination).map(|local| local.destination.identity.public()))
-    }
-
-    /// App data of the last announce heard of a destination, empty when there was none.
-    pub fn app_data_of(&self, destination: DestinationHash) -> Option<&[u8]> {
-        self.known.get(&destination).map(|known| known.app_data.as_ref())
-    }
-
     /// The date of the newest announce this node made; to be kept across restarts and given to [`Stack::restore`].
     pub fn last_emission(&self) -> UnixTime {
         self.last_emission
@@ -398,10 +384,11 @@ impl Stack {
     fn handle_timeout(&mut self, now: Now) {
         while let Some(key) = self.timers.pop_due(now.mono) {
             match key {
-                TimerKey::Response(destination, on) => self.send_response(destination, on),
-                TimerKey::Rebroadcast(destination) => self.rebroadcast(now, destination),
+                TimerKey::Response(destination, on) => self.send_response(now, destination, on),
+                TimerKey::Rebroadcasts => self.next_rebroadcast(now),
                 TimerKey::Announces(on) => self.send_queued_announces(now, on),
-                TimerKey::Path(destination) => self.path_timeout(now, destination),
+                TimerKey::Paths => self.sweep_paths(now),
+                TimerKey::Known => self.sweep_known(now),
                 TimerKey::Receipt(packet) => self.receipt_timeout(packet),
                 TimerKey::Relay(link) => self.relay_timeout(now, link),
                 TimerKey::Link(link) => self.link_timeout(now, link),
@@ -411,31 +398,6 @@ impl Stack {
                 TimerKey::Tunnels => self.sweep_tunnels(now),
                 TimerKey::QueuedRequest => self.send_queued_request(now),
             }
-        }
-    }
-
-    /// The path to a destination, when its interface is up.
-    fn route(&self, to: DestinationHash) -> Option<&PathEntry> {
-        self.paths.get(&to).filter(|path| self.interfaces.contains_key(&path.on))
-    }
-
-    fn drop_path(&mut self, destination: DestinationHash) {
-        if self.paths.remove(&destination).is_some() {
-            self.timers.clear(TimerKey::Path(destination));
-            self.event(Event::PathChanged { destination, hops: None });
-        }
-    }
-
-    /// A path goes when it was not used for the lifetime of its interface's mode. The deadline was set when it was learned
-    /// and moves only here, so that use costs nothing.
-    fn path_timeout(&mut self, now: Now, destination: DestinationHash) {
-        let Some(path) = self.paths.get(&destination) else { return };
-        let mode = self.interfaces.get(&path.on).map_or(Mode::Full, |interface| interface.profile.mode);
-        let last = path.used + mode.path_lifetime();
-        if now.mono > last {
-            self.drop_path(destination);
-        } else {
-            self.timers.set(TimerKey::Path(destination), last + core::time::Duration::from_micros(1));
         }
     }
 

@@ -1,11 +1,10 @@
 //! Paths: which announces to believe. docs/protocol/1-core.md, section 5.2.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::InterfaceId;
 use crate::announce::RandomHash;
 use crate::hash::{DestinationHash, IdentityHash};
-use crate::job::AnnounceKey;
 use crate::time::{Instant, UnixTime};
 
 /// Random hashes remembered for a path.
@@ -37,12 +36,15 @@ pub(super) struct PathEntry {
     pub(super) on: InterfaceId,
     pub(super) used: Instant,
     pub(super) expires: Instant,
-    /// Oldest first.
-    pub(super) heard: Vec<RandomHash>,
+    /// When an announce was last counted that others are told of; [`Instant::ZERO`] when none was.
+    pub(super) counted: Instant,
+    /// That of the announce.
+    pub(super) random: RandomHash,
+    /// Those heard before, oldest first.
+    pub(super) heard_before: Box<[RandomHash]>,
     pub(super) unresponsive: bool,
-    /// The announce as it was received, to answer path requests with.
-    pub(super) announce: Bytes,
-    pub(super) key: AnnounceKey,
+    /// The announce as it was received, to answer path requests with. Shared with what is known of the destination.
+    pub(super) announce: Arc<[u8]>,
 }
 
 /// The way a path leads, to tell later whether it is still the one that was used.
@@ -71,9 +73,18 @@ pub(super) struct Offer {
 }
 
 impl PathEntry {
+    fn heard(&self) -> impl Iterator<Item = &RandomHash> + Clone {
+        self.heard_before.iter().chain([&self.random])
+    }
+
+    /// The random hash of the newest announce heard for this path.
+    pub(super) fn newest(&self) -> RandomHash {
+        self.heard().copied().max_by_key(RandomHash::emitted).unwrap_or(self.random)
+    }
+
     /// When the newest announce heard for this path was made.
     pub(super) fn emitted(&self) -> UnixTime {
-        self.heard.iter().map(RandomHash::emitted).max().unwrap_or_default()
+        self.newest().emitted()
     }
 
     pub(super) fn way(&self) -> Way {
@@ -92,7 +103,7 @@ impl PathEntry {
 
     /// Whether `offer` replaces this path; `gravity` is that of the path's own interface.
     pub(super) fn yields_to(&self, offer: &Offer, gravity: i64, now: Instant) -> bool {
-        let seen = self.heard.contains(&offer.random);
+        let seen = self.heard().any(|heard| *heard == offer.random);
         let (theirs, ours) = (offer.random.emitted(), self.emitted());
         if offer.hops <= self.hops {
             return (!seen && theirs > ours) || (theirs == ours && offer.gravity > gravity);
@@ -103,14 +114,11 @@ impl PathEntry {
         (theirs > ours && !seen) || (theirs == ours && self.unresponsive)
     }
 
-    /// The random hashes heard, with `random` among them, cut to the newest 64.
-    pub(super) fn heard_with(mut heard: Vec<RandomHash>, random: RandomHash) -> Vec<RandomHash> {
-        if !heard.contains(&random) {
-            heard.push(random);
-        }
-        let surplus = heard.len().saturating_sub(RANDOM_HASHES_MAX);
-        heard.drain(..surplus);
-        heard
+    /// The random hashes heard before an announce with `random` takes this path's place: the newest 64, with that one.
+    pub(super) fn heard_before(&self, random: RandomHash) -> Box<[RandomHash]> {
+        let others = self.heard().filter(|heard| **heard != random);
+        let surplus = others.clone().count().saturating_sub(RANDOM_HASHES_MAX - 1);
+        others.skip(surplus).copied().collect()
     }
 
     pub(super) fn view(&self, destination: DestinationHash) -> Path {

@@ -231,6 +231,7 @@ impl Stack {
             return;
         }
         let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::PATH_RESPONSE) else { return };
+        self.note_use(now, valid.announce.destination);
         for on in waiting.interfaces {
             self.transmit(on, Class::PathRequest, frame.clone());
         }
@@ -276,10 +277,11 @@ impl Stack {
     }
 
     /// Tells the path to a destination from the announce that taught it.
-    pub(super) fn send_response(&mut self, destination: DestinationHash, on: InterfaceId) {
+    pub(super) fn send_response(&mut self, now: Now, destination: DestinationHash, on: InterfaceId) {
         self.responses.remove(&(destination, on));
         let Some(path) = self.route(destination) else { return };
         if let Some(frame) = self.relayed_frame(&path.announce, path.hops, Context::PATH_RESPONSE) {
+            self.note_use(now, destination);
             self.transmit(on, Class::PathRequest, frame);
         }
     }

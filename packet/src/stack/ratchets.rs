@@ -71,8 +71,8 @@ impl Stack {
     }
 
     /// The ratchet to encrypt to, if one is known for the destination.
-    pub(super) fn ratchet_of(&self, to: DestinationHash) -> Option<[u8; RATCHET_LEN]> {
-        let heard = self.known.get(&to).and_then(|known| known.ratchet.as_deref().copied());
+    pub(super) fn ratchet_of(&self, now: Now, to: DestinationHash) -> Option<[u8; RATCHET_LEN]> {
+        let heard = self.known.get(&to).and_then(|known| known.ratchet(now.unix));
         heard.or_else(|| self.ratchets(to)?.public())
     }
 

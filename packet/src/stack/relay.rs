@@ -155,14 +155,14 @@ impl Stack {
         if !fits && relay.proved {
             return self.drop_frame(arrived.on, DropReason::LinkHops);
         }
-        let heard = self.known.get(&relay.destination).map(|known| known.identity);
+        let heard = self.known.get(&relay.destination).and_then(super::Known::make_identity);
         if !heard.is_some_and(|identity| verify_link_proof(link, packet, &identity)) {
             return self.drop_frame(arrived.on, DropReason::LinkProofInvalid);
         }
         if !fits && let Some(path) = self.paths.get_mut(&relay.destination) {
             path.correct_hops(relay.destination, relay.way, arrived.on, arrived.hops);
         }
-        self.known.refresh(&relay.destination);
+        self.note_use(now, relay.destination);
         // Not remembered: a repeated proof is passed on again.
         let proved = Relay { remaining: arrived.hops, proved: true, ..relay };
         if let Some(evicted) = self.relays.prove(link, proved) {

@@ -108,7 +108,7 @@ impl Stack {
     ) -> Result<PacketHash, SendError> {
         fits(payload, ENCRYPTED_MDU)?;
         let identity = *self.identity_of(to).ok_or(SendError::UnknownDestination(to))?;
-        let ratchet = self.ratchet_of(to);
+        let ratchet = self.ratchet_of(now, to);
         let target = ratchet.as_ref().unwrap_or(identity.exchange_key());
         let data = match self.exchanges.take(target, identity.hash()) {
             Some(prepared) => {
@@ -119,7 +119,7 @@ impl Stack {
             None => identity.encrypt(&mut *self.rng, ratchet.as_ref(), payload).ok_or(SendError::UnusableKey(to))?,
         };
         let packet = data_packet(DestinationKind::Single, to, data);
-        self.known.refresh(&to);
+        self.note_use(now, to);
         let hash = packet.hash();
         self.expect_proof(now, hash, to, Prover::Of(to), receipt);
         self.send_own(now, packet, Class::Data);

@@ -105,11 +105,9 @@ impl Stack {
         for destination in self.paths.iter().map(|(to, _)| *to).collect::<Vec<_>>() {
             self.drop_path(destination);
         }
+        self.rebroadcasts.clear();
+        self.timers.clear(TimerKey::Rebroadcasts);
         let timers = &mut self.timers;
-        self.rebroadcasts.retain(|destination, _| {
-            timers.clear(TimerKey::Rebroadcast(*destination));
-            false
-        });
         self.reverse.retain(|_, _| false);
         self.relays.retain(|link, _| {
             timers.clear(TimerKey::Relay(*link));

@@ -5,6 +5,7 @@ mod echo;
 mod fire;
 mod floods;
 mod keys;
+mod known;
 mod lone;
 mod repair;
 mod sharing;
@@ -369,7 +370,7 @@ fn what_was_known_is_known_after_a_restart_but_the_way_is_asked_for() {
     announce(&mut mesh, far, to);
     mesh.run_for(Duration::from_secs(1));
     let mut paths = mesh.records(near).to_vec();
-    paths.push(PathRecord { destination: to, announce: vec![1, 2, 3], heard: UnixTime(0) });
+    paths.push(PathRecord::heard(to, [1, 2, 3], UnixTime(0)));
     let again = mesh.add(|_| {});
     mesh.join(&[again, far], Medium::default());
     mesh.stack(again).restore(Snapshot { paths, ..Snapshot::default() });

@@ -143,6 +143,14 @@ impl<'a> PacketRef<'a> {
         out.freeze()
     }
 
+    /// The same packet as `transport_id` passes it on, with other flags and another context.
+    pub(crate) fn relayed(&self, flags: Flags, hops: u8, transport_id: IdentityHash, context: Context) -> Bytes {
+        let mut out = BytesMut::with_capacity(layout::HEADER_2_LEN + self.data.len());
+        put_header(&mut out, flags.in_transport(), hops, Some(transport_id), self.destination, context);
+        out.put_slice(self.data);
+        out.freeze()
+    }
+
     /// Appends what [`readdressed`](Self::readdressed) gives to `out`.
     pub(crate) fn readdress_to(&self, out: &mut BytesMut, flags: Flags, hops: u8, transport_id: Option<IdentityHash>) {
         put_header(out, flags, hops, transport_id, self.destination, self.context);

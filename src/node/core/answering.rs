@@ -7,7 +7,6 @@ use std::time::Duration;
 use rand_core::Rng;
 use tokio::sync::oneshot;
 use wend_packet::DestinationHash;
-use wend_packet::identity::PublicIdentity;
 use wend_packet::link::{LinkError, RequestOptions};
 use wend_packet::management::BlackholeEntry;
 use wend_packet::stack::BlackholeChanges;
@@ -117,7 +116,7 @@ impl Core {
 
     fn paths(&self) -> Vec<PathView> {
         let paths = self.parts.stack.paths().map(|path| PathView {
-            identity: self.parts.stack.identity_of(path.destination).map(PublicIdentity::hash),
+            identity: self.parts.stack.owner_of(path.destination),
             peer: self.peers.get(&path.destination).cloned(),
             path,
         });
@@ -127,7 +126,7 @@ impl Core {
     fn node(&self, destination: DestinationHash) -> NodeView {
         let peer = self.peers.get(&destination);
         NodeView {
-            identity: self.parts.stack.identity_of(destination).map(PublicIdentity::hash),
+            identity: self.parts.stack.owner_of(destination),
             name: peer.map(|peer| peer.data.name().to_owned()).unwrap_or_default(),
             catalog: peer.and_then(|peer| peer.data.catalog()),
             hops: self.parts.stack.path(destination).map(|path| path.hops),

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wend_interfaces::{Backoff, Ports, ProfileOptions, supervise};
 use wend_packet::destination::DestinationName;
-use wend_packet::identity::Identity;
+use wend_packet::identity::{Identity, PublicIdentity};
 use wend_packet::link::RequestOptions;
 use wend_packet::msgpack::{Reader, Writer};
 use wend_packet::stack::{Destination, Event, LinkRef, ProofStrategy, RequestError, Stack, StackConfig, Stats};
@@ -287,8 +287,8 @@ impl Endpoint {
     /// Waits for an announce; gives its identity, app data and hops.
     pub(crate) fn wait_announce(&self, of: DestinationHash) -> (IdentityHash, Vec<u8>, u8) {
         self.wait_event("an announce", |event| match event {
-            Event::Announced { destination, identity, app_data, hops, .. } if *destination == of => {
-                Some((identity.hash(), app_data.to_vec(), *hops))
+            Event::Announced { destination, public_key, app_data, hops, .. } if *destination == of => {
+                Some((PublicIdentity::from_slice(public_key).ok()?.hash(), app_data.to_vec(), *hops))
             }
             _ => None,
         })

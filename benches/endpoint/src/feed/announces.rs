@@ -21,6 +21,10 @@ const ASK: Duration = Duration::from_millis(1);
 const DROPPED: Duration = Duration::from_secs(3);
 /// Steps that are dropped until it is clear that the node takes no more.
 const DROPPED_MAX: usize = 3;
+/// A node that sent nothing and did almost nothing for so long has nothing left to do.
+const QUIET_BEFORE: Duration = Duration::from_millis(2500);
+/// The same afterwards: announces are sent on again after 5 to 6 seconds.
+const QUIET_AFTER: Duration = Duration::from_millis(6500);
 /// How long the node may go on sending announces on.
 const AFTERWARDS: Duration = Duration::from_secs(60);
 
@@ -42,8 +46,9 @@ impl Load {
         let packets = read(&self.file, self.n)?;
         let destinations: Vec<Address> = packets.iter().filter_map(|packet| Some(addressed(packet)?.0)).collect();
         let mut steps = packets.chunks(STEP).zip(destinations.chunks(STEP));
-        world.quiet(process, Duration::from_secs(10))?;
-        let (resident, rebroadcast) = (process.resident()?, world.b.seen().announces);
+        world.quiet(process, QUIET_BEFORE, Duration::from_secs(10))?;
+        world.b.seen().announced.clear();
+        let resident = process.resident()?;
         let (cpu, began) = (process.cpu_s()?, Instant::now());
 
         let mut waiting: VecDeque<(Address, usize, Instant)> = VecDeque::new();
@@ -82,11 +87,11 @@ impl Load {
         }
         let (seconds, cpu_known) = (began.elapsed().as_secs_f64(), process.cpu_s()? - cpu);
 
-        world.quiet(process, AFTERWARDS)?;
+        world.quiet(process, QUIET_AFTER, AFTERWARDS)?;
         let (cpu_all, grown) = (process.cpu_s()? - cpu, process.resident()?.saturating_sub(resident));
         let (sent_on, last) = {
             let seen = world.b.seen();
-            (seen.announces - rebroadcast, seen.last_announce)
+            (seen.announced.len(), seen.last_announce)
         };
         let seconds_all = last.map_or(0.0, |last| last.saturating_duration_since(began).as_secs_f64());
         let sample: Vec<_> =

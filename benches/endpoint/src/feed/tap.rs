@@ -1,6 +1,6 @@
 //! One connection to the node: what is sent into it, and what a thread of its own sees come out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,8 +18,8 @@ const READ: usize = 1 << 18;
 pub(crate) struct Seen {
     /// Data packets by destination.
     pub(crate) data: HashMap<Address, usize>,
-    /// Announces.
-    pub(crate) announces: usize,
+    /// Destinations that were announced.
+    pub(crate) announced: HashSet<Address>,
     /// When the last of them came.
     pub(crate) last_announce: Option<Instant>,
     /// The transport node that announces name.
@@ -103,8 +103,8 @@ impl Shared {
 impl Seen {
     fn take(&mut self, packet: &[u8]) {
         match addressed(packet) {
-            Some((_, true)) => {
-                self.announces += 1;
+            Some((of, true)) => {
+                self.announced.insert(of);
                 self.last_announce = Some(Instant::now());
                 self.transport = self.transport.or_else(|| transport(packet));
             }

@@ -99,14 +99,14 @@ impl World {
         Ok(of.iter().filter(|to| known.contains(*to)).count())
     }
 
-    /// Waits until the node has almost nothing to do any more. Announces are sent on later than they are taken in.
-    pub(crate) fn quiet(&self, process: Process, within: Duration) -> io::Result<()> {
-        const LOOK: Duration = Duration::from_millis(2500);
+    /// Waits until the node has sent nothing and done almost nothing for so long. Announces are sent on later than they are
+    /// taken in.
+    pub(crate) fn quiet(&self, process: Process, look: Duration, within: Duration) -> io::Result<()> {
         let until = Instant::now() + within;
         while Instant::now() < until {
             let (cpu, frames) = (process.cpu_s()?, self.b.frames());
-            thread::sleep(LOOK);
-            if process.cpu_s()? - cpu < LOOK.as_secs_f64() / 10.0 && self.b.frames() == frames {
+            thread::sleep(look);
+            if process.cpu_s()? - cpu < look.as_secs_f64() / 10.0 && self.b.frames() == frames {
                 break;
             }
         }

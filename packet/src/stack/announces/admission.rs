@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::job::AnnounceKey;
 use crate::stack::InterfaceId;
@@ -21,7 +20,7 @@ struct Candidate {
     first: InterfaceId,
     arrived: Instant,
     taken: bool,
-    copies: Vec<(InterfaceId, Bytes)>,
+    copies: Vec<(InterfaceId, Arc<[u8]>)>,
 }
 
 impl Candidate {
@@ -55,7 +54,7 @@ impl Admission {
     }
 
     /// Lets an announce in. Says whether there was room.
-    pub(super) fn push(&mut self, now: Instant, key: AnnounceKey, on: InterfaceId, frame: Bytes) -> bool {
+    pub(super) fn push(&mut self, now: Instant, key: AnnounceKey, on: InterfaceId, frame: Arc<[u8]>) -> bool {
         if self.waiting.get(&key).is_some_and(|candidate| candidate.is_lost(now)) {
             self.take(&key);
         }
@@ -102,7 +101,7 @@ impl Admission {
 
     /// The next announces to check, at most `limit` and all from one interface: who sends bad ones slows down the check of
     /// its own. They stay until [`Admission::take`].
-    pub(in crate::stack) fn next(&mut self, limit: usize) -> Vec<(AnnounceKey, Bytes)> {
+    pub(in crate::stack) fn next(&mut self, limit: usize) -> Vec<(AnnounceKey, Arc<[u8]>)> {
         let Some(on) = self.turns.pop_front() else { return Vec::new() };
         let Some(queue) = self.queues.get_mut(&on) else { return Vec::new() };
         let mut batch = Vec::with_capacity(limit.min(queue.len()));
@@ -125,7 +124,7 @@ impl Admission {
     }
 
     /// All copies of an announce that was checked, in the order they came.
-    pub(super) fn take(&mut self, key: &AnnounceKey) -> Vec<(InterfaceId, Bytes)> {
+    pub(super) fn take(&mut self, key: &AnnounceKey) -> Vec<(InterfaceId, Arc<[u8]>)> {
         let Some(candidate) = self.waiting.remove(key) else { return Vec::new() };
         if let Some(share) = self.shares.get_mut(&candidate.first) {
             *share = share.saturating_sub(1);
@@ -152,24 +151,27 @@ mod tests {
     #[test]
     fn one_interface_takes_half_of_the_room() {
         let mut admission = Admission::new(4);
-        let entered = (0..4).filter(|of| admission.push(NOW, key(*of), HERE, Bytes::new())).count();
+        let entered = (0..4).filter(|of| admission.push(NOW, key(*of), HERE, Arc::default())).count();
         assert_eq!(entered, 2);
-        assert!(admission.push(NOW, key(9), InterfaceId(2), Bytes::new()));
+        assert!(admission.push(NOW, key(9), InterfaceId(2), Arc::default()));
         admission.take(&key(0));
-        assert!(admission.push(NOW, key(7), HERE, Bytes::new()));
+        assert!(admission.push(NOW, key(7), HERE, Arc::default()));
     }
 
     #[test]
     fn a_check_that_never_comes_back_holds_its_place_for_a_minute_only() {
         let mut admission = Admission::new(2);
-        assert!(admission.push(NOW, key(0), HERE, Bytes::new()));
+        assert!(admission.push(NOW, key(0), HERE, Arc::default()));
         assert_eq!(admission.next(9).len(), 1);
-        assert!(!admission.push(NOW, key(1), HERE, Bytes::new()));
+        assert!(!admission.push(NOW, key(1), HERE, Arc::default()));
         let later = NOW + CHECK_LOST + Duration::from_micros(1);
-        assert!(admission.push(later, key(1), HERE, Bytes::new()));
-        assert!(!admission.push(later + CHECK_LOST, key(0), HERE, Bytes::new()), "what waits to be taken is not lost");
+        assert!(admission.push(later, key(1), HERE, Arc::default()));
+        assert!(
+            !admission.push(later + CHECK_LOST, key(0), HERE, Arc::default()),
+            "what waits to be taken is not lost"
+        );
         assert!(admission.next(9).iter().map(|(next, _)| *next).eq([key(1)]));
-        assert!(admission.push(later + CHECK_LOST + CHECK_LOST, key(1), HERE, Bytes::new()), "the same one again");
+        assert!(admission.push(later + CHECK_LOST + CHECK_LOST, key(1), HERE, Arc::default()), "the same one again");
         assert_eq!(admission.next(9).len(), 1);
     }
 
@@ -177,10 +179,10 @@ mod tests {
     fn interfaces_take_turns_and_share_no_batch() {
         let mut admission = Admission::new(8);
         for of in 0..3 {
-            admission.push(NOW, key(of), HERE, Bytes::new());
+            admission.push(NOW, key(of), HERE, Arc::default());
         }
-        admission.push(NOW, key(9), InterfaceId(2), Bytes::new());
-        let keys = |batch: Vec<(AnnounceKey, Bytes)>| batch.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        admission.push(NOW, key(9), InterfaceId(2), Arc::default());
+        let keys = |batch: Vec<(AnnounceKey, Arc<[u8]>)>| batch.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
         assert_eq!(keys(admission.next(2)), [key(0), key(1)]);
         assert_eq!(keys(admission.next(2)), [key(9)]);
         assert_eq!(keys(admission.next(2)), [key(2)]);

@@ -59,6 +59,15 @@ impl Rate {
         Self { last: now, violations: 0, blocked_until: Instant::ZERO }
     }
 
+    fn view(&self, destination: DestinationHash) -> AnnounceRateView {
+        AnnounceRateView {
+            destination,
+            last: self.last,
+            violations: self.violations,
+            blocked_until: self.blocked_until,
+        }
+    }
+
     /// Counts an announce, and says whether it is one too many.
     fn count(&mut self, now: Instant, limit: &Limit) -> bool {
         if now <= self.blocked_until {
@@ -93,14 +102,11 @@ pub struct AnnounceRateView {
 }
 
 impl Stack {
-    /// The destinations whose rate of announces is watched.
+    /// The destinations whose announces are counted.
     pub fn announce_rates(&self) -> impl Iterator<Item = AnnounceRateView> {
-        self.rates.iter().map(|(destination, rate)| AnnounceRateView {
-            destination: *destination,
-            last: rate.last,
-            violations: rate.violations,
-            blocked_until: rate.blocked_until,
-        })
+        let once = self.paths.iter().filter(|(of, path)| path.counted > Instant::ZERO && !self.rates.contains_key(of));
+        let once = once.map(|(of, path)| Rate::first(path.counted).view(*of));
+        self.rates.iter().map(|(of, rate)| rate.view(*of)).chain(once)
     }
 
     /// Counts an announce that was accepted, and says whether its destination announces too often to be passed on.
@@ -109,12 +115,19 @@ impl Stack {
         let limit = interface.and_then(|on| on.profile.announce_rate.limit(self.config.transport_enabled));
         let Some(limit) = limit else { return false };
         let destination = valid.announce.destination;
-        let Some(rate) = self.rates.get_mut(&destination) else {
-            self.rates.insert(destination, Rate::first(now.mono));
+        // Most are not heard again while they are remembered: of the first, the path keeps the time.
+        let time = now.mono.max(Instant::from_micros(1));
+        let path = self.paths.get_mut(&destination);
+        let before = path.map_or(Instant::ZERO, |path| core::mem::replace(&mut path.counted, time));
+        if let Some(rate) = self.rates.use_mut(&destination) {
+            return rate.count(now.mono, &limit);
+        }
+        if before == Instant::ZERO {
             return false;
-        };
+        }
+        let mut rate = Rate::first(before);
         let exceeds = rate.count(now.mono, &limit);
-        self.rates.refresh(&destination);
+        self.rates.insert(destination, rate);
         exceeds
     }
 }

@@ -4,13 +4,14 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::Valid;
 use super::cap::Outgoing;
+use super::{Rebroadcast, Valid};
+use crate::announce::AnnounceRef;
 use crate::hash::DestinationHash;
 use crate::stack::path_requests::RESPONSE_GRACE_MAX;
 use crate::stack::{Stack, TimerKey};
-use crate::time::{Instant, Now, UnixTime};
-use crate::wire::{Context, DestinationKind, Flags, HOPS_LIMIT, MTU, Packet, PacketKind, PacketRef, layout};
+use crate::time::Now;
+use crate::wire::{Context, DestinationKind, Flags, HOPS_LIMIT, MTU, PacketKind, PacketRef, layout};
 
 /// The first rebroadcast comes at a random time within this window.
 pub const REBROADCAST_WINDOW: Duration = Duration::from_millis(500);
@@ -20,20 +21,6 @@ pub const REBROADCAST_GRACE: Duration = Duration::from_secs(5);
 pub const REBROADCASTS: u8 = 2;
 /// Neighbours heard to send the same announce on, after which this node need not repeat it.
 pub const REBROADCASTS_HEARD_MAX: u8 = 2;
-
-/// An announce that is being passed on.
-#[derive(Debug)]
-pub(in crate::stack) struct Rebroadcast {
-    frame: Bytes,
-    due: Instant,
-    sent: u8,
-    heard: u8,
-    hops: u8,
-    /// When the announce was made.
-    emitted: UnixTime,
-    /// Whether it waited for a path response already.
-    postponed: bool,
-}
 
 impl Stack {
     /// A neighbour may have passed on what this node passes on too: then once may be enough.
@@ -51,7 +38,7 @@ impl Stack {
         let enough = at_our_level && entry.heard >= REBROADCASTS_HEARD_MAX;
         if entry.sent > 0 && (enough || (passed_on && now.mono < entry.due)) {
             self.rebroadcasts.remove(&destination);
-            self.timers.clear(TimerKey::Rebroadcast(destination));
+            self.plan_rebroadcast();
         }
     }
 
@@ -59,60 +46,68 @@ impl Stack {
         if valid.hops >= HOPS_LIMIT {
             return;
         }
-        let Some(frame) = self.relayed_frame(valid.frame, valid.hops, Context::NONE) else { return };
+        if layout::HEADER_2_LEN + valid.packet.data().len() > MTU {
+            return;
+        }
         let destination = valid.announce.destination;
         // Programs on this machine are served at once, and once: nothing is lost between them and here.
         let (due, sent) = match self.is_client(valid.on) {
             true => (now.mono, REBROADCASTS - 1),
             false => (now.mono + random_below(&mut *self.rng, REBROADCAST_WINDOW), 0),
         };
-        let emitted = valid.announce.random.emitted();
-        let entry = Rebroadcast { frame, due, sent, heard: 0, hops: valid.hops, emitted, postponed: false };
-        if let Some((evicted, _)) = self.rebroadcasts.insert(destination, entry) {
-            self.timers.clear(TimerKey::Rebroadcast(evicted));
+        let announce = valid.frame.clone();
+        let entry = Rebroadcast { announce, due, sent, heard: 0, hops: valid.hops, postponed: false };
+        self.rebroadcasts.insert(destination, entry);
+        self.plan_rebroadcast();
+    }
+
+    /// One deadline stands for all of them.
+    fn plan_rebroadcast(&mut self) {
+        match self.rebroadcasts.next() {
+            Some(due) => self.timers.set(TimerKey::Rebroadcasts, due),
+            None => self.timers.clear(TimerKey::Rebroadcasts),
         }
-        self.timers.set(TimerKey::Rebroadcast(destination), due);
     }
 
     /// The announce with this node as next hop; `None` when it would exceed the MTU, so that only direct neighbours hear it.
-    pub(in crate::stack) fn relayed_frame(&self, announce: &Bytes, hops: u8, context: Context) -> Option<Bytes> {
+    pub(in crate::stack) fn relayed_frame(&self, announce: &[u8], hops: u8, context: Context) -> Option<Bytes> {
         let packet = PacketRef::parse(announce).ok()?;
         if layout::HEADER_2_LEN + packet.data().len() > MTU {
             return None;
         }
         let flags = Flags::new(DestinationKind::Single, PacketKind::Announce);
-        let relayed = Packet {
-            flags: if packet.flags().context_flag() { flags.with_context_flag() } else { flags },
-            hops,
-            transport_id: Some(self.transport_id),
-            destination: packet.destination(),
-            context,
-            data: announce.slice_ref(packet.data()),
-        };
-        Some(relayed.encode())
+        let flags = if packet.flags().context_flag() { flags.with_context_flag() } else { flags };
+        Some(packet.relayed(flags, hops, self.transport_id, context))
     }
 
-    pub(in crate::stack) fn rebroadcast(&mut self, now: Now, destination: DestinationHash) {
+    /// The next rebroadcast is due.
+    pub(in crate::stack) fn next_rebroadcast(&mut self, now: Now) {
+        if let Some(destination) = self.rebroadcasts.due(now.mono) {
+            self.rebroadcast(now, destination);
+        }
+        self.plan_rebroadcast();
+    }
+
+    fn rebroadcast(&mut self, now: Now, destination: DestinationHash) {
         let response = self.last_response_due(destination);
         let source = self.paths.get(&destination).map(|path| path.on);
         let Some(entry) = self.rebroadcasts.get_mut(&destination) else { return };
         if let Some(response) = response.filter(|_| !entry.postponed) {
             // Whoever asked is answered first. Once only: who keeps asking must not keep others from hearing.
             entry.postponed = true;
-            self.timers.set(TimerKey::Rebroadcast(destination), response.min(now.mono + RESPONSE_GRACE_MAX));
-            return;
+            return self.rebroadcasts.postpone(&destination, response.min(now.mono + RESPONSE_GRACE_MAX));
         }
         entry.postponed = false;
         entry.sent = entry.sent.saturating_add(1);
-        entry.due = now.mono + REBROADCAST_GRACE + REBROADCAST_WINDOW;
-        let (due, done) = (entry.due, entry.sent >= REBROADCASTS);
-        let (frame, hops, emitted) = (entry.frame.clone(), entry.hops, entry.emitted);
+        let (announce, hops, done) = (entry.announce.clone(), entry.hops, entry.sent >= REBROADCASTS);
         if done {
             self.rebroadcasts.remove(&destination);
         } else {
-            self.timers.set(TimerKey::Rebroadcast(destination), due);
+            self.rebroadcasts.sent(&destination, now.mono + REBROADCAST_GRACE + REBROADCAST_WINDOW);
         }
-        if let Some(source) = source {
+        let emitted = AnnounceRef::of(&announce).map(|announce| announce.random.emitted());
+        let frame = self.relayed_frame(&announce, hops, Context::NONE);
+        if let (Some(source), Some(frame), Some(emitted)) = (source, frame, emitted) {
             self.relay_announce(now, &Outgoing { destination, hops, emitted, frame, source });
         }
     }

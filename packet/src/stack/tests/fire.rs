@@ -323,26 +323,14 @@ impl Arena {
                 assert!(frames <= 4 * sizes.queue && bytes <= 4 * sizes.queue_bytes);
             }
             assert!(stack.responses.len() <= sizes.responses);
-            let deadlines = sizes.paths
-                + sizes.links
-                + 2 * sizes.relays
-                + sizes.responses
-                + sizes.receipts
-                + sizes.rebroadcasts
-                + 16;
+            let deadlines = sizes.links + 2 * sizes.relays + sizes.responses + sizes.receipts + 19;
             assert!(stack.timers.len() <= deadlines);
-            for id in stack.timers_of_paths() {
-                assert!(stack.paths.contains_key(&id), "a deadline without its path");
-            }
+            let waits = |key| stack.timers.deadline(key).is_some();
+            assert!(stack.rebroadcasts.len() <= sizes.rebroadcasts);
+            assert_eq!(stack.rebroadcasts.len() > 0, waits(TimerKey::Rebroadcasts));
+            assert!(stack.paths.is_empty() || waits(TimerKey::Paths), "nobody looks for paths whose time is up");
+            assert!(stack.known.is_empty() || waits(TimerKey::Known), "nobody looks for what is not worth keeping");
         }
-    }
-}
-
-impl Stack {
-    fn timers_of_paths(&self) -> Vec<DestinationHash> {
-        let mut timers = self.timers.clone();
-        let all = core::iter::from_fn(|| timers.pop_due(Instant::from_micros(u64::MAX)));
-        all.filter_map(|key| if let TimerKey::Path(destination) = key { Some(destination) } else { None }).collect()
     }
 }
 

@@ -52,7 +52,7 @@ fn announces_of_strangers_take_no_place_from_destinations_in_use() {
     let stack = &lone.stack;
     assert_eq!((stack.paths.len(), stack.known.len(), stack.rebroadcasts.len()), (16, 16, 8));
     let timers = stack.timers.len();
-    assert!(timers <= 16 + 8 + 3 + 1, "{timers} deadlines");
+    assert!(timers <= 3 + 1 + 3, "{timers} deadlines");
     lone.silence(3);
     // Also a link to it comes about: its proof is checked here.
     let (link, request) = lone.ask(honest, &identity(7), 500);

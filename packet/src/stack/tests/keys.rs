@@ -50,6 +50,7 @@ fn a_packet_is_opened_by_the_ratchet_it_was_made_for_two_generations_later() {
         ids.insert(0, mesh.stack(far).ratchets(to).unwrap().newest_first()[0].id());
         if round == 0 {
             mesh.run_for(SOON);
+            assert!(mesh.stack(near).retain_destination(to));
             mesh.part(near, InterfaceId(0));
         }
         mesh.run_for(Duration::from_secs(1801));

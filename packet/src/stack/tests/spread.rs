@@ -84,6 +84,10 @@ fn an_announce_in_time_is_passed_on_whatever_fills_the_table_of_rates() {
     for seed in 0..160 {
         lone.meet(0, &identity(1000 + seed), 1, 1_700_000_000);
     }
+    assert_eq!(lone.stack.rates.len(), 0, "of the first the path keeps the time");
+    for seed in 0..160 {
+        lone.meet(0, &identity(1000 + seed), 1, 1_700_000_001);
+    }
     for _ in 0..30 {
         lone.pass(Duration::from_secs(1));
         lone.silence(3);

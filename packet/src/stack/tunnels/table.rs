@@ -2,17 +2,16 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{TUNNEL_LIFETIME, TunnelView};
 use crate::announce::{AnnounceRef, RandomHash};
 use crate::bounded::Bounded;
 use crate::hash::{DestinationHash, IdentityHash, TunnelId};
-use crate::job::AnnounceKey;
 use crate::stack::InterfaceId;
 use crate::stack::path::PathEntry;
 use crate::stack::tunnel_wire::TUNNEL_RANDOM_LEN;
 use crate::time::Instant;
-use crate::wire::PacketRef;
 
 /// A path as a tunnel keeps it: everything but the interface.
 #[derive(Debug)]
@@ -22,8 +21,7 @@ pub(in crate::stack) struct TunnelPath {
     pub(super) expires: Instant,
     /// Of the newest announce heard over the tunnel. The list of the path itself also has what was heard elsewhere.
     pub(super) newest: RandomHash,
-    announce: bytes::Bytes,
-    key: AnnounceKey,
+    announce: Arc<[u8]>,
     learned: Instant,
 }
 
@@ -33,22 +31,15 @@ impl TunnelPath {
             next_hop: entry.next_hop,
             hops: entry.hops,
             expires: entry.expires,
-            newest: entry
-                .heard
-                .iter()
-                .copied()
-                .max_by_key(RandomHash::emitted)
-                .unwrap_or(RandomHash::from_bytes([0; 10])),
+            newest: entry.newest(),
             announce: entry.announce.clone(),
-            key: entry.key,
             learned: now,
         }
     }
 
     /// Who announced it.
     pub(super) fn owner(&self) -> Option<IdentityHash> {
-        let packet = PacketRef::parse(&self.announce).ok()?;
-        AnnounceRef::parse(&packet).ok().map(|announce| announce.identity_hash())
+        AnnounceRef::of(&self.announce).map(|announce| announce.identity_hash())
     }
 
     pub(super) fn entry(&self, now: Instant, on: InterfaceId) -> PathEntry {
@@ -58,10 +49,11 @@ impl TunnelPath {
             on,
             used: now,
             expires: self.expires,
-            heard: vec![self.newest],
+            counted: Instant::ZERO,
+            random: self.newest,
+            heard_before: Box::default(),
             unresponsive: false,
             announce: self.announce.clone(),
-            key: self.key,
         }
     }
 }

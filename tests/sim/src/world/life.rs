@@ -50,6 +50,11 @@ impl World {
                             disk.keep(now, record);
                         }
                     }
+                    Output::Forget(destination) => {
+                        if let Some(disk) = &mut self.nodes[node].disk {
+                            disk.forget(destination);
+                        }
+                    }
                     _ => {}
                 }
                 continue;

@@ -74,6 +74,11 @@ impl Disk {
         self.pending.push_back((now, record));
     }
 
+    pub(crate) fn forget(&mut self, destination: DestinationHash) {
+        self.records.remove(&destination);
+        self.pending.retain(|(_, record)| record.destination != destination);
+    }
+
     fn write(&mut self, now: Instant) {
         while let Some((_, record)) = self.pending.pop_front_if(|(learned, _)| *learned + Self::LAG <= now) {
             self.records.insert(record.destination, record);
