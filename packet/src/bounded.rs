@@ -10,11 +10,14 @@ use hashbrown::HashTable;
 use crate::keyed::KeyHasher;
 use ring::{Place, Ring};
 
+/// Places for so many entries are kept for the next ones.
+const LARGE: usize = 4096;
+
 /// A map of at most `capacity` entries. When full, the entry that was inserted or [refreshed](Bounded::refresh) longest
 /// ago makes room, and the eviction is counted.
 ///
 /// Every operation on one entry takes the same time however many there are, and none allocates once the table has been as
-/// full before as it is now.
+/// full before as it is now; but a table that held thousands gives its memory back when it is empty.
 #[derive(Clone)]
 pub struct Bounded<K, V> {
     entries: Ring<(K, V)>,
@@ -104,7 +107,15 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         let entries = &self.entries;
         let is = |place: &Place| entries.get(*place).is_some_and(|(this, _)| this == key);
         let (place, _) = self.places.find_entry(self.hasher.hash(key), is).ok()?.remove();
+        self.give_back();
         self.entries.remove(place).map(|(_, value)| value)
+    }
+
+    /// A table that a flood made large and that is empty again takes no memory.
+    fn give_back(&mut self) {
+        if self.places.is_empty() && self.places.capacity() > LARGE {
+            self.places = HashTable::new();
+        }
     }
 
     /// Takes out the entry that was inserted or refreshed longest ago, if `condition` holds for it. Not counted as evicted.
@@ -122,6 +133,7 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         if let Ok(entry) = self.places.find_entry(self.hasher.hash(key), |this| *this == place) {
             entry.remove();
         }
+        self.give_back();
         self.entries.remove(place)
     }
 

@@ -10,7 +10,7 @@ use crate::hash::{LinkId, PacketHash};
 use crate::link::{LinkJob, LinkJobResult};
 
 /// Announces that one job checks. So many signatures cost about half as much each as one alone; more save little.
-pub(crate) const ANNOUNCES_PER_JOB: usize = 64;
+pub(crate) const ANNOUNCES_PER_JOB: usize = 32;
 
 /// Work the stack wants done. Opaque: [`Job::run`] it anywhere and hand the result back as
 /// [`Input::JobDone`](crate::stack::Input::JobDone).

@@ -1,6 +1,6 @@
 //! Keeps paths and counters on disk without haste: changes of a few seconds make one write, to spare flash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ pub(super) const COALESCE: Duration = Duration::from_secs(5);
 pub(super) struct Keeper {
     store: Store,
     /// `None` where one is to be forgotten.
-    paths: BTreeMap<DestinationHash, Option<KeptPath>>,
+    paths: HashMap<DestinationHash, Option<KeptPath>>,
     ratchets: BTreeMap<DestinationHash, RatchetFile>,
     touched: bool,
     scheduled: bool,
@@ -36,7 +36,7 @@ impl Keeper {
     pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            paths: BTreeMap::new(),
+            paths: HashMap::new(),
             ratchets: BTreeMap::new(),
             touched: false,
             scheduled: false,
@@ -78,7 +78,10 @@ impl Keeper {
         }
         self.touched = false;
         let mut changes = vec![Change::Number(Number::LastAnnounce, last_announce.0)];
-        changes.extend(std::mem::take(&mut self.paths).into_iter().map(|(of, path)| Change::Path(of, path)));
+        let mut paths: Vec<_> = std::mem::take(&mut self.paths).into_iter().collect();
+        // Neighbours in the file are written together.
+        paths.sort_unstable_by_key(|(of, _)| *of);
+        changes.extend(paths.into_iter().map(|(of, path)| Change::Path(of, path)));
         changes.extend(std::mem::take(&mut self.ratchets).into_iter().map(|(of, file)| Change::Ratchets(of, file)));
         let store = self.store.clone();
         self.writing.spawn(async move { store.commit(changes).await });

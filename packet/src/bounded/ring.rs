@@ -1,8 +1,8 @@
 //! Entries in the order of their age, each at a place that stays the same until it is taken out.
 
-/// Entries are made room for this many at a time: a large table grows without being copied, and holds little it does not
-/// use.
-const CHUNK: usize = 128;
+/// Entries are made room for this many at a time: a large table grows without being copied. Memory that no entry was in yet
+/// is not resident, and so large a piece goes back to the system when it is not needed any more.
+const CHUNK: usize = 4096;
 
 /// Where an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,9 @@ impl<T> Ring<T> {
         self.free = place;
         if self.oldest == Place::NONE {
             // What a flood made this take goes back when it is over.
-            self.chunks.truncate(1);
+            if self.chunks.len() > 1 {
+                self.chunks = Vec::new();
+            }
             self.chunks.iter_mut().for_each(Vec::clear);
             self.free = Place::NONE;
         }

@@ -1,11 +1,15 @@
 //! Announces that are about to be sent on, or sent on again. docs/protocol/1-core.md, section 4.4.
 
-use std::collections::BTreeSet;
+use core::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::bounded::Bounded;
 use crate::hash::DestinationHash;
 use crate::time::Instant;
+
+/// So many void places in the order are always allowed.
+const VOID_MAX: usize = 64;
 
 /// An announce that is being passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +30,8 @@ pub(in crate::stack) struct Rebroadcast {
 pub(in crate::stack) struct Rebroadcasts {
     unsent: Bounded<DestinationHash, Rebroadcast>,
     sent: Bounded<DestinationHash, Rebroadcast>,
-    order: BTreeSet<(Instant, DestinationHash)>,
+    /// The first one is always right. Others may be of announces that are due at another time by now, or not at all.
+    order: BinaryHeap<Reverse<(Instant, DestinationHash)>>,
     capacity: usize,
 }
 
@@ -35,13 +40,13 @@ impl Rebroadcasts {
         Self {
             unsent: Bounded::keyed(capacity, seed),
             sent: Bounded::keyed(capacity, seed),
-            order: BTreeSet::new(),
+            order: BinaryHeap::new(),
             capacity,
         }
     }
 
     pub(in crate::stack) fn len(&self) -> usize {
-        self.order.len()
+        self.unsent.len() + self.sent.len()
     }
 
     pub(super) fn contains(&self, destination: &DestinationHash) -> bool {
@@ -61,56 +66,75 @@ impl Rebroadcasts {
 
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.order.first().map(|(due, _)| *due)
+        self.order.peek().map(|Reverse((due, _))| *due)
     }
 
     /// The next one that is due. It stays as it is until it is put back or removed.
     pub(super) fn due(&self, now: Instant) -> Option<DestinationHash> {
-        self.order.first().filter(|(due, _)| *due <= now).map(|(_, destination)| *destination)
+        self.order.peek().filter(|Reverse((due, _))| *due <= now).map(|Reverse((_, destination))| *destination)
     }
 
     /// A new announce, in place of an earlier one of its destination.
     pub(super) fn insert(&mut self, destination: DestinationHash, entry: Rebroadcast) {
         self.remove(&destination);
         if self.len() >= self.capacity {
-            let leaves = self.sent.pop_oldest_if(|_, _| true).or_else(|| self.unsent.pop_oldest_if(|_, _| true));
-            if let Some((leaves, entry)) = leaves {
-                self.order.remove(&(entry.due, leaves));
+            let leaves = self.sent.pop_oldest_if(|_, _| true);
+            if leaves.is_none() {
+                self.unsent.pop_oldest_if(|_, _| true);
             }
         }
         if self.capacity > 0 {
-            self.order.insert((entry.due, destination));
+            self.order.push(Reverse((entry.due, destination)));
             self.unsent.insert(destination, entry);
         }
+        self.tidy();
     }
 
     /// It was sent on, and is to be sent on again.
     pub(super) fn sent(&mut self, destination: &DestinationHash, again: Instant) {
         if let Some(mut entry) = self.remove(destination) {
             entry.due = again;
-            self.order.insert((again, *destination));
+            self.order.push(Reverse((again, *destination)));
             self.sent.insert(*destination, entry);
+            self.tidy();
         }
     }
 
     /// It is to wait until then.
     pub(super) fn postpone(&mut self, destination: &DestinationHash, until: Instant) {
         let Some(entry) = self.get_mut(destination) else { return };
-        let before = core::mem::replace(&mut entry.due, until);
-        self.order.remove(&(before, *destination));
-        self.order.insert((until, *destination));
+        entry.due = until;
+        self.order.push(Reverse((until, *destination)));
+        self.tidy();
     }
 
     pub(super) fn remove(&mut self, destination: &DestinationHash) -> Option<Rebroadcast> {
         let entry = self.unsent.remove(destination).or_else(|| self.sent.remove(destination))?;
-        self.order.remove(&(entry.due, *destination));
+        self.tidy();
         Some(entry)
+    }
+
+    /// The first in order is one that waits for that time; and not more than half of them are void.
+    fn tidy(&mut self) {
+        let (unsent, sent) = (&self.unsent, &self.sent);
+        let waits = |Reverse((due, of)): &Reverse<(Instant, DestinationHash)>| {
+            unsent.get(of).or_else(|| sent.get(of)).is_some_and(|entry| entry.due == *due)
+        };
+        while self.order.peek().is_some_and(|first| !waits(first)) {
+            self.order.pop();
+        }
+        if self.order.len() > 2 * (unsent.len() + sent.len()) + VOID_MAX {
+            self.order.retain(waits);
+        }
+        if self.order.is_empty() && self.order.capacity() > VOID_MAX {
+            self.order = BinaryHeap::new();
+        }
     }
 
     pub(in crate::stack) fn clear(&mut self) {
         self.unsent.retain(|_, _| false);
         self.sent.retain(|_, _| false);
-        self.order.clear();
+        self.order = BinaryHeap::new();
     }
 }
 
@@ -149,6 +173,11 @@ mod tests {
         table.sent(&name(1), at(50));
         assert_eq!((table.len(), order(&mut table)), (4, vec![3, 2, 4, 1]));
         assert!(table.unsent.is_empty() && table.sent.is_empty());
+        for due in 1..1000 {
+            table.insert(name(1), entry(due));
+        }
+        assert!(table.order.len() <= 2 + VOID_MAX, "{}", table.order.len());
+        assert_eq!(table.next(), Some(at(999)));
     }
 
     #[test]
