@@ -496,10 +496,13 @@ mod tests {
         let by = Some(IdentityHash::new([6; 16]));
         let shut_out = ShutOut { by, until: Some(UnixTime(9)), reason: Some("why".to_owned()) };
         let kept = RatchetFile::new(Zeroizing::new(vec![8; 40]));
+        let used = PathRecord { standing: Standing::Used, ..path(3, 7) };
         let changes = vec![
             Change::Card([1; 16], vec![9; 200]),
             Change::Manifest([2; 32], vec![8; 300]),
-            change(&path(3, 7)),
+            change(&used),
+            change(&path(4, 8)),
+            Change::Path(DestinationHash::new([4; 16]), None),
             Change::Number(Number::LastAnnounce, 1_700_000_000),
             Change::Blackhole(IdentityHash::new([4; 16]), shut_out.clone()),
             Change::Blackhole(IdentityHash::new([5; 16]), shut_out.clone()),
@@ -516,12 +519,24 @@ mod tests {
             }
         };
         assert_eq!(stored.cards, [([1; 16], vec![9; 200])]);
-        assert_eq!(stored.paths, [path(3, 7)]);
+        assert_eq!(stored.paths, [used]);
         assert_eq!(stored.last_announce, 1_700_000_000);
         assert_eq!(stored.ratchets, [(DestinationHash::new([7; 16]), kept)].into());
         assert_eq!(stored.blackhole, [(IdentityHash::new([4; 16]), shut_out)]);
         assert_eq!(store.manifest(&[2; 32]).expect("readable"), Some(vec![8; 300]));
         assert_eq!(store.manifest(&[3; 32]).expect("readable"), None);
+    }
+
+    #[test]
+    fn paths_that_an_earlier_version_kept_are_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("paths");
+        let database = Database::create(&file).expect("created");
+        let write = database.begin_write().expect("begun");
+        let before = postcard::to_stdvec(&(7_u64, &[3_u8; 40][..])).expect("packed");
+        write.open_table(PATHS).expect("opened").insert(&[3; 16], before.as_slice()).expect("inserted");
+        let read = read_paths(&write.open_table(PATHS).expect("opened"), &file).expect("read");
+        assert_eq!(read, [path(3, 7)]);
     }
 
     #[tokio::test]
