@@ -86,14 +86,14 @@ fn sum(terms: [(&Multiples, &Scalar); 2]) -> EdwardsPoint {
 
 /// An Ed25519 key with a table of its multiples: a signature is checked in half the time, with the same verdict.
 pub(crate) struct FixedSigner {
-    key: VerifyingKey,
+    key: [u8; 32],
     negated: Multiples,
 }
 
 impl FixedSigner {
     /// Makes the table.
     pub(crate) fn new(key: VerifyingKey) -> Self {
-        Self { key, negated: Multiples::of(-key.to_edwards()) }
+        Self { key: key.to_bytes(), negated: Multiples::of(-key.to_edwards()) }
     }
 
     /// What [`verify`](crate::identity::verify) says of the same key: RFC 8032, section 5.1.7, without the cofactor.
@@ -101,7 +101,7 @@ impl FixedSigner {
         let Ok(signature) = Signature::from_slice(signature) else { return false };
         let (commitment, response) = (signature.r_bytes(), Scalar::from_canonical_bytes(*signature.s_bytes()));
         let Some(response) = response.into_option() else { return false };
-        let hash = Sha512::new().chain_update(commitment).chain_update(self.key.as_bytes()).chain_update(message);
+        let hash = Sha512::new().chain_update(commitment).chain_update(self.key).chain_update(message);
         let challenge = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
         sum([(&self.negated, &challenge), (&OF_BASE_POINT, &response)]).compress().as_bytes() == commitment
     }
