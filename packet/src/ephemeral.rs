@@ -55,26 +55,34 @@ impl InitiatorKeys {
 #[derive(Debug)]
 struct Shelf<T> {
     ready: Vec<T>,
-    /// How many there should be: twice as many each time there was none.
+    /// How many there should be: twice as many each time more are made.
     wanted: usize,
+    /// Whether keys of this kind were needed.
+    used: bool,
 }
 
 impl<T> Shelf<T> {
     const fn new() -> Self {
-        Self { ready: Vec::new(), wanted: 0 }
+        Self { ready: Vec::new(), wanted: 0, used: false }
     }
 
     fn take(&mut self) -> Option<T> {
-        let ready = self.ready.pop();
-        if ready.is_none() {
-            self.wanted = (self.wanted * 2).clamp(1, MOST);
-        }
-        ready
+        self.used = true;
+        self.ready.pop()
     }
 
-    /// How many to make, once half of them are gone.
-    fn missing(&self) -> usize {
-        if self.ready.len() <= self.wanted / 2 { self.wanted.saturating_sub(self.ready.len()) } else { 0 }
+    /// Once half of them are gone.
+    fn is_short(&self) -> bool {
+        self.used && self.ready.len() <= self.wanted / 2
+    }
+
+    /// How many to make.
+    fn order(&mut self) -> usize {
+        if !self.is_short() {
+            return 0;
+        }
+        self.wanted = (self.wanted * 2).clamp(1, MOST);
+        self.wanted.saturating_sub(self.ready.len())
     }
 
     fn put(&mut self, made: Vec<T>) {
@@ -110,11 +118,14 @@ impl LinkKeys {
 
     /// Keys to make, when there are too few and nobody makes more.
     pub(crate) fn next_job(&mut self, rng: &mut dyn CryptoRng) -> Option<KeysToMake> {
-        let (initiator, responder) = (self.initiator.missing(), self.responder.missing());
-        if self.asked || initiator + responder == 0 {
+        if self.asked {
             return None;
         }
-        self.asked = true;
+        let (initiator, responder) = (self.initiator.order(), self.responder.order());
+        self.asked = initiator + responder > 0;
+        if !self.asked {
+            return None;
+        }
         let mut seeds = |count| (0..count).map(|_| seed(rng)).collect();
         Some(KeysToMake { initiator: seeds(initiator), signing: seeds(initiator), responder: seeds(responder) })
     }
@@ -211,6 +222,6 @@ mod tests {
         (0..20).for_each(|_| drop(keys.for_responder(&mut rng)));
         assert!(keys.next_job(&mut rng).is_none());
         keys.made(job.run());
-        assert_eq!(keys.next_job(&mut rng).unwrap().responder.len(), MOST);
+        assert_eq!(keys.next_job(&mut rng).unwrap().responder.len(), 1);
     }
 }
