@@ -21,6 +21,7 @@ mod request;
 mod sending;
 mod signalling;
 mod source;
+mod supplying;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::time::Now;
 use crate::wire::{Context, PacketKind, PacketRef};
 
 /// How long a resource waits for its next segment: its sender may have to compress it on a slow machine, or to be given it
-/// ([`SUPPLY_TIMEOUT`](super::sending::SUPPLY_TIMEOUT)).
+/// ([`SUPPLY_TIMEOUT`](super::supplying::SUPPLY_TIMEOUT)).
 const NEXT_SEGMENT_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Link {

@@ -1,8 +1,6 @@
 //! Resources that go out: one at a time is on its way, the next segments of it are made ready meanwhile.
 //! docs/protocol/2-link.md, section 9.
 
-use core::time::Duration;
-
 use bytes::Bytes;
 use rand_core::CryptoRng;
 
@@ -21,13 +19,9 @@ use crate::stack::RequestError;
 use crate::time::Now;
 use crate::wire::{Context, PacketKind};
 
-/// How long a resource whose data is supplied may keep its link idle for want of it. Shorter than receivers wait for the
-/// next segment, so that they are told.
-pub(super) const SUPPLY_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// How an outgoing resource ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     Delivered,
     Failed,
     Rejected,
@@ -51,24 +45,7 @@ impl Link {
         self.send_from(now, rng, Source::Whole(body), options)
     }
 
-    /// Sends a resource of `len` bytes that need not be in memory: each segment is asked for with
-    /// [`ResourceEvent::Wanted`], up to two ahead of the one on its way, and given with [`Link::supply_resource`]. When
-    /// nothing else of it is left to be sent, it is given at most five minutes; then it ends with
-    /// [`ResourceOutcome::Unsupplied`], and the next one begins.
-    ///
-    /// # Errors
-    /// As [`Link::send_resource`].
-    pub fn stream_resource(
-        &mut self,
-        now: Now,
-        rng: &mut dyn CryptoRng,
-        len: u64,
-        options: ResourceOptions,
-    ) -> Result<TransferId, LinkError> {
-        self.send_from(now, rng, Source::Supplied { len }, options)
-    }
-
-    fn send_from(
+    pub(super) fn send_from(
         &mut self,
         now: Now,
         rng: &mut dyn CryptoRng,
@@ -85,30 +62,6 @@ impl Link {
         let id = self.transfers.next_id();
         self.enqueue(now, rng, Transfer::new(id, Purpose::Plain, source, options))?;
         Ok(id)
-    }
-
-    /// Gives the bytes that [`ResourceEvent::Wanted`] asks for: all of them at once.
-    ///
-    /// # Errors
-    /// When nothing is wanted for this resource, or not that many bytes.
-    pub fn supply_resource(
-        &mut self,
-        now: Now,
-        rng: &mut dyn CryptoRng,
-        resource: TransferId,
-        data: Bytes,
-    ) -> Result<(), LinkError> {
-        let wants = |sending: &&mut Sending| sending.transfer.id == resource && sending.wanted;
-        let sending = self.transfers.sending.as_mut().filter(wants).ok_or(LinkError::UnknownResource)?;
-        let (_, len) = sending.transfer.share(sending.begun + 1);
-        if data.len() != len {
-            return Err(LinkError::Length { len: data.len(), wanted: len });
-        }
-        sending.wanted = false;
-        self.timers.clear(Timer::Supply);
-        self.prepare(rng, data);
-        self.advance(now, rng);
-        Ok(())
     }
 
     /// Ends a resource in either direction; an offered one is refused. The peer is told.
@@ -136,7 +89,7 @@ impl Link {
     }
 
     /// Tells the receiver that nothing more comes; between two segments, by the hash of the first.
-    fn cancel_sending(&mut self, now: Now, rng: &mut dyn CryptoRng) {
+    pub(super) fn cancel_sending(&mut self, now: Now, rng: &mut dyn CryptoRng) {
         let Some(sending) = &self.transfers.sending else { return };
         let current = sending.current.as_ref().map(|outgoing| outgoing.hash());
         if let Some(hash) = current.or(sending.original) {
@@ -161,7 +114,7 @@ impl Link {
 
     /// Starts on the next resource when none is on its way, has the next segments made ready, and sends the one whose turn
     /// it is.
-    fn advance(&mut self, now: Now, rng: &mut dyn CryptoRng) {
+    pub(super) fn advance(&mut self, now: Now, rng: &mut dyn CryptoRng) {
         if self.transfers.sending.is_none() {
             let Some(transfer) = self.transfers.waiting.pop_front() else { return };
             let patience = transfer.patience.unwrap_or_else(|| self.rtt.unwrap_or_default().saturating_mul(RTT_FACTOR));
@@ -173,10 +126,7 @@ impl Link {
             return;
         }
         let Some(segment) = sending.ready.remove(&(sending.proved + 1)) else {
-            if sending.waits_for_supply() && self.timers.deadline(Timer::Supply).is_none() {
-                self.timers.set(Timer::Supply, now.mono + SUPPLY_TIMEOUT);
-            }
-            return;
+            return self.await_supply(now);
         };
         let heading = sending.heading();
         let outgoing = Box::new(Outgoing::new(now.mono, segment, heading, sending.patience));
@@ -209,7 +159,7 @@ impl Link {
     }
 
     /// Has the next segment made ready from its share of the data.
-    fn prepare(&mut self, rng: &mut dyn CryptoRng, body: Bytes) {
+    pub(super) fn prepare(&mut self, rng: &mut dyn CryptoRng, body: Bytes) {
         let rate = self.transfers.sent_rate;
         let (Some(key), Some(sending)) = (self.keys.get().cloned(), &mut self.transfers.sending) else { return };
         sending.begun += 1;
@@ -246,14 +196,6 @@ impl Link {
                 self.transfers.assembling = self.transfers.assembling.saturating_sub(len);
                 self.handle_assembled(now, rng, resource, content);
             }
-        }
-    }
-
-    /// The application did not give what the resource needs.
-    pub(super) fn handle_supply_timeout(&mut self, now: Now, rng: &mut dyn CryptoRng) {
-        if self.transfers.sending.as_ref().is_some_and(Sending::waits_for_supply) {
-            self.cancel_sending(now, rng);
-            self.finish_outgoing(now, rng, Ending::Unsupplied);
         }
     }
 
@@ -376,7 +318,7 @@ impl Link {
         }
     }
 
-    fn finish_outgoing(&mut self, now: Now, rng: &mut dyn CryptoRng, ending: Ending) {
+    pub(super) fn finish_outgoing(&mut self, now: Now, rng: &mut dyn CryptoRng, ending: Ending) {
         self.timers.clear(Timer::Outgoing);
         self.timers.clear(Timer::Supply);
         let Some(sending) = self.transfers.sending.take() else { return };
@@ -431,11 +373,6 @@ impl Link {
 }
 
 impl Sending {
-    /// Whether nothing of it is on its way, ready or being made ready, and the application is asked for more.
-    fn waits_for_supply(&self) -> bool {
-        self.wanted && self.current.is_none() && self.begun == self.proved
-    }
-
     /// What the advertisement of the segment after the proved ones says.
     fn heading(&self) -> Heading {
         let (request, kind) = match self.transfer.purpose {

@@ -3,6 +3,7 @@
 mod bounds;
 mod channels;
 mod pair;
+mod patience;
 mod segments;
 
 use proptest::prelude::*;
