@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 
 use crate::hash::IdentityHash;
 use crate::msgpack::{Invalid, Reader, Writer};
@@ -67,12 +70,14 @@ pub struct Blackhole {
     entries: BTreeMap<IdentityHash, (u64, BlackholeEntry)>,
     next: u64,
     capacity: usize,
+    /// The published form, from the first time it is asked for until something changes: anybody may ask.
+    published: OnceLock<Bytes>,
 }
 
 impl Blackhole {
     /// An empty list of a node with this transport identity.
     pub const fn new(own: IdentityHash, capacity: usize) -> Self {
-        Self { own, entries: BTreeMap::new(), next: 0, capacity }
+        Self { own, entries: BTreeMap::new(), next: 0, capacity, published: OnceLock::new() }
     }
 
     /// Whether an identity is shut out.
@@ -94,6 +99,7 @@ impl Blackhole {
         if full && !(owners && self.make_room()) {
             return Blackholed::Full;
         }
+        self.published.take();
         self.entries.insert(identity, (self.next, entry));
         self.next += 1;
         Blackholed::Added
@@ -116,11 +122,13 @@ impl Blackhole {
 
     /// Takes an identity out, whoever put it in. Says whether it was there.
     pub fn remove(&mut self, identity: &IdentityHash) -> bool {
+        self.published.take();
         self.entries.remove(identity).is_some()
     }
 
     /// Takes out what `source` put in and no longer names in `list`. Says how many those were.
     pub fn retain_of(&mut self, source: IdentityHash, list: &BTreeMap<IdentityHash, BlackholeEntry>) -> usize {
+        self.published.take();
         let before = self.entries.len();
         self.entries.retain(|identity, (_, entry)| entry.source != source || list.contains_key(identity));
         before - self.entries.len()
@@ -128,6 +136,7 @@ impl Blackhole {
 
     /// Takes out what has expired.
     pub fn sweep(&mut self, now: UnixTime) {
+        self.published.take();
         self.entries.retain(|_, (_, entry)| !entry.is_over(now));
     }
 
@@ -152,7 +161,11 @@ impl Blackhole {
     }
 
     /// The list as it is published: one MessagePack map of identity hash to a map of `source`, `until` and `reason`.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Bytes {
+        self.published.get_or_init(|| self.written().into()).clone()
+    }
+
+    fn written(&self) -> Vec<u8> {
         let start = Writer::new().map(self.entries.len());
         let written = self.iter().fold(start, |writer, (identity, entry)| {
             let writer = writer.bin(identity.as_bytes()).map(3).str("source").bin(entry.source.as_bytes()).str("until");
@@ -326,5 +339,24 @@ mod tests {
         assert_eq!(whole_seconds(-5.0), UnixTime(0));
         assert_eq!(whole_seconds(f64::INFINITY), UnixTime(u64::MAX));
         assert_eq!(whole_seconds(10.2), UnixTime(11));
+    }
+
+    #[test]
+    fn the_published_list_is_made_once_for_all_who_ask_and_anew_when_it_changes() {
+        let mut list = Blackhole::new(OWN, 4);
+        list.add(NOW, id(1), BlackholeEntry::new(OWN, Some(UnixTime(NOW.0 + 9)), None));
+        let first = list.encode();
+        assert!(core::ptr::eq(first.as_ptr(), list.encode().as_ptr()), "the very same bytes");
+        let read = |list: &Blackhole| decode_list(&list.encode(), id(7), 9).unwrap().len();
+        list.add(NOW, id(2), by(id(90)));
+        assert_eq!(read(&list), 2);
+        list.retain_of(id(90), &BTreeMap::new());
+        assert_eq!(read(&list), 1);
+        list.sweep(UnixTime(NOW.0 + 10));
+        assert_eq!(read(&list), 0);
+        list.add(NOW, id(3), by(OWN));
+        assert_eq!(read(&list), 1);
+        list.remove(&id(3));
+        assert_eq!(read(&list), 0);
     }
 }

@@ -91,8 +91,8 @@ impl Core {
         let allowed = caller.is_some_and(|caller| self.parts.management.allowed.contains(&caller));
         let reply = match path {
             LIST_PATH => Some(self.parts.stack.blackholed().encode()),
-            STATUS_PATH if allowed => StatusRequest::decode(body).ok().map(|asked| self.status(now, asked)),
-            TABLE_PATH if allowed => PathTableRequest::decode(body).ok().map(|asked| self.table(now, &asked)),
+            STATUS_PATH if allowed => StatusRequest::decode(body).ok().map(|asked| self.status(now, asked).into()),
+            TABLE_PATH if allowed => PathTableRequest::decode(body).ok().map(|asked| self.table(now, &asked).into()),
             _ => None,
         };
         match reply {
