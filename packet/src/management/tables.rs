@@ -90,6 +90,8 @@ pub struct RateRow {
     pub violations: u64,
     /// Until when its announces are or were not passed on.
     pub blocked_until: Option<UnixTime>,
+    /// When it announced itself, the last times, oldest first.
+    pub times: Vec<UnixTime>,
 }
 
 /// The answer to `/path` for paths: an array of maps.
@@ -129,8 +131,8 @@ pub fn encode_rates(rows: &[RateRow]) -> Vec<u8> {
             Some(until) => writer.float(seconds(until)),
             None => writer.uint(0),
         };
-        // Of the times of its announces only the last is kept.
-        writer.str("timestamps").array(1).float(seconds(row.last))
+        let writer = writer.str("timestamps").array(row.times.len());
+        row.times.iter().fold(writer, |writer, time| writer.float(seconds(*time)))
     });
     written.into_bytes()
 }
@@ -175,7 +177,14 @@ mod tests {
             interface: "radio".to_owned(),
         };
         check_single(&encode_paths(&[path.clone(), path])).unwrap();
-        let rate = |blocked_until| RateRow { destination: HERE, last: UnixTime(5), violations: 1, blocked_until };
+        let times = vec![UnixTime(3), UnixTime(5)];
+        let rate = |blocked_until| RateRow {
+            destination: HERE,
+            last: UnixTime(5),
+            violations: 1,
+            blocked_until,
+            times: times.clone(),
+        };
         check_single(&encode_rates(&[rate(None), rate(Some(UnixTime(7)))])).unwrap();
     }
 

@@ -186,6 +186,7 @@ impl Core {
                         blocked_until: Some(rate.blocked_until)
                             .filter(|until| *until > Instant::ZERO)
                             .map(|until| wall(now, until)),
+                        times: rate.times.iter().map(|at| wall(now, *at)).collect(),
                     })
                     .collect();
                 encode_rates(&rows)

@@ -12,6 +12,9 @@ pub const ANNOUNCE_RATE_TARGET: Duration = Duration::from_secs(3600);
 /// How many announces may come too soon, likewise.
 pub const ANNOUNCE_RATE_GRACE: u32 = 5;
 
+/// Times that are kept of the announces of a destination.
+const TIMES_KEPT: usize = 16;
+
 /// What the configuration of an interface says of the rate of announces. What it leaves out has a default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AnnounceRate {
@@ -46,17 +49,61 @@ impl AnnounceRate {
     }
 }
 
-/// How often a destination announced itself lately.
+/// When a destination announced itself, the last times, in whole seconds since the start: nobody asks for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Times {
+    seconds: [u32; TIMES_KEPT],
+    len: usize,
+}
+
+impl Times {
+    const fn new() -> Self {
+        Self { seconds: [0; TIMES_KEPT], len: 0 }
+    }
+
+    fn push(&mut self, at: Instant) {
+        if self.len == TIMES_KEPT {
+            self.seconds.rotate_left(1);
+            self.len -= 1;
+        }
+        if let Some(next) = self.seconds.get_mut(self.len) {
+            *next = u32::try_from(at.as_micros() / 1_000_000).unwrap_or(u32::MAX);
+            self.len += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Instant> {
+        self.seconds.iter().take(self.len).map(|seconds| Instant::from_micros(u64::from(*seconds) * 1_000_000))
+    }
+}
+
+/// How often a destination announced itself lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::stack) struct Rate {
     last: Instant,
     violations: u32,
     blocked_until: Instant,
+    /// Only of destinations that announced themselves more than once: most do not while they are remembered.
+    times: Option<Box<Times>>,
 }
 
 impl Rate {
     const fn first(now: Instant) -> Self {
-        Self { last: now, violations: 0, blocked_until: Instant::ZERO }
+        Self { last: now, violations: 0, blocked_until: Instant::ZERO, times: None }
+    }
+
+    fn note(&mut self, now: Instant) {
+        let first = self.last;
+        let times = self.times.get_or_insert_with(|| {
+            let mut times = Times::new();
+            times.push(first);
+            Box::new(times)
+        });
+        times.push(now);
+    }
+
+    fn times(&self) -> Vec<Instant> {
+        self.times.as_ref().map_or_else(|| vec![self.last], |times| times.iter().collect())
     }
 
     fn view(&self, destination: DestinationHash) -> AnnounceRateView {
@@ -65,11 +112,13 @@ impl Rate {
             last: self.last,
             violations: self.violations,
             blocked_until: self.blocked_until,
+            times: self.times(),
         }
     }
 
     /// Counts an announce, and says whether it is one too many.
     fn count(&mut self, now: Instant, limit: &Limit) -> bool {
+        self.note(now);
         if now <= self.blocked_until {
             return true;
         }
@@ -89,7 +138,7 @@ impl Rate {
 }
 
 /// How often a destination announces itself, for those who want to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnounceRateView {
     /// Which.
     pub destination: DestinationHash,
@@ -99,6 +148,8 @@ pub struct AnnounceRateView {
     pub violations: u32,
     /// Until when it is not passed on; [`Instant::ZERO`] when it never was too often.
     pub blocked_until: Instant,
+    /// When it announced itself, at most the last 16 times, oldest first, to the second.
+    pub times: Vec<Instant>,
 }
 
 impl Stack {
@@ -147,5 +198,16 @@ mod tests {
         assert_eq!((zero.limit(true), zero.limit(false)), (Some(default), None));
         let set = AnnounceRate { target: Some(seconds(60)), ..unset };
         assert_eq!(set.limit(false), Some(Limit { target: seconds(60), grace: 0, penalty: seconds(0) }));
+    }
+
+    #[test]
+    fn the_last_sixteen_times_are_kept_also_of_announces_that_came_too_soon() {
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        let limit = Limit { target: Duration::from_secs(60), grace: 1, penalty: Duration::ZERO };
+        let mut rate = Rate::first(at(1));
+        assert_eq!((rate.times(), &rate.times), (vec![at(1)], &None), "one needs no list");
+        let blocked = (2..=40).filter(|second| rate.count(at(*second), &limit)).count();
+        assert!(blocked > 30);
+        assert_eq!(rate.times(), (25..=40).map(at).collect::<Vec<_>>());
     }
 }
