@@ -269,7 +269,7 @@ impl Mesh {
                             node.events.push((self.now.mono, event));
                         }
                         Output::Persist(record) => node.records.push(record),
-                        Output::Forget(_) | Output::Ready(_) | Output::RatchetsChanged(_) => {}
+                        Output::Forget(_) | Output::Ready(_) | Output::RatchetsChanged(_) | Output::TunnelsChanged => {}
                     }
                 }
                 let Some(job) = node.stack.poll_job() else { break };

@@ -220,7 +220,7 @@ impl Core {
         while let Some(alarm) = self.timers.pop_due(now.mono) {
             match alarm {
                 Alarm::Idle(to) => self.close_if_idle(now, to),
-                Alarm::Keep => self.parts.keeper.write(self.parts.stack.last_emission()),
+                Alarm::Keep => self.parts.keeper.write(now, &mut self.parts.stack),
                 Alarm::Management => self.announce_management(now),
             }
         }
@@ -246,6 +246,10 @@ impl Core {
                         self.parts.keeper.ratchets(of, RatchetFile::new(file));
                         self.keep_soon(now);
                     }
+                }
+                Output::TunnelsChanged => {
+                    self.parts.keeper.tunnels();
+                    self.keep_soon(now);
                 }
                 _ => {}
             }
@@ -479,7 +483,8 @@ impl Core {
             }
         }
         self.interfaces.clear();
-        self.parts.keeper.write(self.parts.stack.last_emission());
+        let now = self.now();
+        self.parts.keeper.write(now, &mut self.parts.stack);
         self.parts.keeper.finish().await;
     }
 }

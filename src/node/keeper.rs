@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use wend_packet::DestinationHash;
-use wend_packet::stack::PathRecord;
-use wend_packet::time::UnixTime;
+use wend_packet::stack::{PathRecord, Stack, TunnelChanges};
+use wend_packet::time::Now;
 
 use super::store::{Change, KeptPath, Number, RatchetFile, Store, StoreError};
 
@@ -20,6 +20,8 @@ pub(super) struct Keeper {
     /// `None` where one is to be forgotten.
     paths: HashMap<DestinationHash, Option<KeptPath>>,
     ratchets: BTreeMap<DestinationHash, RatchetFile>,
+    /// Whether tunnels keep other paths than are stored.
+    tunnels: bool,
     touched: bool,
     scheduled: bool,
     writing: JoinSet<Result<(), StoreError>>,
@@ -38,6 +40,7 @@ impl Keeper {
             store,
             paths: HashMap::new(),
             ratchets: BTreeMap::new(),
+            tunnels: false,
             touched: false,
             scheduled: false,
             writing: JoinSet::new(),
@@ -60,6 +63,11 @@ impl Keeper {
         self.ratchets.insert(of, file);
     }
 
+    /// Tunnels keep other paths; which, the stack says when it is written.
+    pub(super) fn tunnels(&mut self) {
+        self.tunnels = true;
+    }
+
     /// A number changed.
     pub(super) fn touch(&mut self) {
         self.touched = true;
@@ -71,18 +79,26 @@ impl Keeper {
     }
 
     /// Writes all that waits, in the background. While an earlier write still runs, this one joins the next.
-    pub(super) fn write(&mut self, last_announce: UnixTime) {
+    pub(super) fn write(&mut self, now: Now, stack: &mut Stack) {
         self.scheduled = false;
-        if self.paths.is_empty() && self.ratchets.is_empty() && !self.touched {
+        if self.paths.is_empty() && self.ratchets.is_empty() && !self.touched && !self.tunnels {
             return;
         }
         self.touched = false;
-        let mut changes = vec![Change::Number(Number::LastAnnounce, last_announce.0)];
+        let mut changes = vec![Change::Number(Number::LastAnnounce, stack.last_emission().0)];
         let mut paths: Vec<_> = std::mem::take(&mut self.paths).into_iter().collect();
         // Neighbours in the file are written together.
         paths.sort_unstable_by_key(|(of, _)| *of);
         changes.extend(paths.into_iter().map(|(of, path)| Change::Path(of, path)));
         changes.extend(std::mem::take(&mut self.ratchets).into_iter().map(|(of, file)| Change::Ratchets(of, file)));
+        if std::mem::take(&mut self.tunnels) {
+            let TunnelChanges { all, paths } = stack.take_tunnel_changes(now);
+            changes.extend(all.then_some(Change::NoTunnelPaths));
+            changes.extend(paths.into_iter().map(|(tunnel, of, record)| match record {
+                Some(record) => Change::TunnelPath(record),
+                None => Change::NoTunnelPath(tunnel, of),
+            }));
+        }
         let store = self.store.clone();
         self.writing.spawn(async move { store.commit(changes).await });
     }

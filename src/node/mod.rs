@@ -222,6 +222,7 @@ impl Node {
             last_emission: UnixTime(stored.last_announce),
             blackhole: blackhole::still_good(&stored.blackhole, &config.management.blackhole_sources, transport_id),
         });
+        stack.restore_tunnels(clock.now(), stored.tunnel_paths);
         let data = portrait(&name, config.node.transport)?;
         let local = Destination {
             proofs: ProofStrategy::All,

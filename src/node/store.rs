@@ -1,6 +1,9 @@
 //! What a node keeps on disk: one database, one writer, every acknowledgement after the sync.
 
 mod database;
+#[cfg(test)]
+mod tests;
+mod tunnels;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,13 +11,15 @@ use std::sync::Arc;
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
+use wend_packet::hash::TunnelId;
 use wend_packet::identity::KEY_LEN;
-use wend_packet::stack::{PathRecord, Standing};
+use wend_packet::stack::{PathRecord, Standing, TunnelRecord};
 use wend_packet::time::UnixTime;
 use wend_packet::{DestinationHash, IdentityHash};
 use zeroize::Zeroizing;
 
 use self::database::ReopeningDatabase;
+use self::tunnels::TUNNEL_PATHS;
 use super::calls::tell;
 
 /// Entry id to card bytes.
@@ -113,6 +118,12 @@ pub(super) enum Change {
     NoBlackhole(IdentityHash),
     /// The ratchets of a destination of this node.
     Ratchets(DestinationHash, RatchetFile),
+    /// A tunnel keeps a path.
+    TunnelPath(TunnelRecord),
+    /// A tunnel keeps a path no longer.
+    NoTunnelPath(TunnelId, DestinationHash),
+    /// No tunnel keeps any path, but those that follow.
+    NoTunnelPaths,
     /// A number.
     Number(Number, u64),
 }
@@ -184,6 +195,8 @@ pub(super) struct Stored {
     pub blackhole: Vec<(IdentityHash, ShutOut)>,
     /// Ratchets of this node's destinations.
     pub ratchets: BTreeMap<DestinationHash, RatchetFile>,
+    /// Paths that tunnels keep.
+    pub tunnel_paths: Vec<TunnelRecord>,
     /// When the newest announce was made, Unix seconds.
     pub last_announce: u64,
 }
@@ -333,6 +346,7 @@ fn read_stored(database: &Database, path: &Path) -> Result<Stored, Problem> {
     let mut stored = Stored {
         paths: read_paths(&read.open_table(PATHS)?, path)?,
         blackhole: read_blackhole(&read.open_table(BLACKHOLE)?, path)?,
+        tunnel_paths: tunnels::read(&read.open_table(TUNNEL_PATHS)?, path)?,
         last_announce: numbers.get(Number::LastAnnounce.key())?.map_or(0, |number| number.value()),
         ..Stored::default()
     };
@@ -357,6 +371,7 @@ fn make_tables(database: &Database) -> Result<(), Problem> {
     write.open_table(PATHS)?;
     write.open_table(BLACKHOLE)?;
     write.open_table(RATCHETS)?;
+    write.open_table(TUNNEL_PATHS)?;
     write.commit()?;
     Ok(())
 }
@@ -435,6 +450,7 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
         let mut paths = write.open_table(PATHS)?;
         let mut blackhole = write.open_table(BLACKHOLE)?;
         let mut ratchets = write.open_table(RATCHETS)?;
+        let mut tunnel_paths = write.open_table(TUNNEL_PATHS)?;
         let mut numbers = write.open_table(NUMBERS)?;
         for change in changes {
             match change {
@@ -458,6 +474,12 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
                 }
                 Change::NoBlackhole(identity) => drop(blackhole.remove(identity.as_bytes())?),
                 Change::Ratchets(of, file) => drop(ratchets.insert(of.as_bytes(), file.bytes())?),
+                Change::TunnelPath(record) => {
+                    let key = tunnels::key(&record.tunnel, &record.destination);
+                    tunnel_paths.insert(&key, tunnels::pack(record)?.as_slice())?;
+                }
+                Change::NoTunnelPath(tunnel, of) => drop(tunnel_paths.remove(&tunnels::key(tunnel, of))?),
+                Change::NoTunnelPaths => tunnel_paths.retain(|_, _| false)?,
                 Change::Number(number, value) => drop(numbers.insert(number.key(), *value)?),
             }
         }
@@ -469,110 +491,4 @@ fn write_changes<'a>(database: &Database, changes: impl IntoIterator<Item = &'a 
 fn packed(record: &impl serde::Serialize) -> Result<Vec<u8>, StorageError> {
     postcard::to_stdvec(record)
         .map_err(|error| StorageError::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(folder: &tempfile::TempDir) -> Result<(Store, Stored), StoreError> {
-        Store::open(&folder.path().join("state.redb"))
-    }
-
-    fn path(byte: u8, heard: u64) -> PathRecord {
-        PathRecord::heard(DestinationHash::new([byte; 16]), [byte; 40], UnixTime(heard))
-    }
-
-    fn change(record: &PathRecord) -> Change {
-        let PathRecord { destination, announce, heard, standing } = record.clone();
-        Change::Path(destination, Some(KeptPath { announce, heard, standing }))
-    }
-
-    #[tokio::test]
-    async fn what_was_committed_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (store, stored) = open(&folder).expect("created");
-        assert!(stored.cards.is_empty());
-        let by = Some(IdentityHash::new([6; 16]));
-        let shut_out = ShutOut { by, until: Some(UnixTime(9)), reason: Some("why".to_owned()) };
-        let kept = RatchetFile::new(Zeroizing::new(vec![8; 40]));
-        let used = PathRecord { standing: Standing::Used, ..path(3, 7) };
-        let changes = vec![
-            Change::Card([1; 16], vec![9; 200]),
-            Change::Manifest([2; 32], vec![8; 300]),
-            change(&used),
-            change(&path(4, 8)),
-            Change::Path(DestinationHash::new([4; 16]), None),
-            Change::Number(Number::LastAnnounce, 1_700_000_000),
-            Change::Blackhole(IdentityHash::new([4; 16]), shut_out.clone()),
-            Change::Blackhole(IdentityHash::new([5; 16]), shut_out.clone()),
-            Change::NoBlackhole(IdentityHash::new([5; 16])),
-            Change::Ratchets(DestinationHash::new([7; 16]), kept.clone()),
-        ];
-        store.commit(changes).await.expect("durable");
-        drop(store);
-        // The writer thread closes the database a moment after the last handle is gone.
-        let (store, stored) = loop {
-            match open(&folder) {
-                Err(StoreError::InUse { .. }) => std::thread::yield_now(),
-                other => break other.expect("reopened"),
-            }
-        };
-        assert_eq!(stored.cards, [([1; 16], vec![9; 200])]);
-        assert_eq!(stored.paths, [used]);
-        assert_eq!(stored.last_announce, 1_700_000_000);
-        assert_eq!(stored.ratchets, [(DestinationHash::new([7; 16]), kept)].into());
-        assert_eq!(stored.blackhole, [(IdentityHash::new([4; 16]), shut_out)]);
-        assert_eq!(store.manifest(&[2; 32]).expect("readable"), Some(vec![8; 300]));
-        assert_eq!(store.manifest(&[3; 32]).expect("readable"), None);
-    }
-
-    #[test]
-    fn paths_that_an_earlier_version_kept_are_read() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("paths");
-        let database = Database::create(&file).expect("created");
-        let write = database.begin_write().expect("begun");
-        let before = postcard::to_stdvec(&(7_u64, &[3_u8; 40][..])).expect("packed");
-        write.open_table(PATHS).expect("opened").insert(&[3; 16], before.as_slice()).expect("inserted");
-        let read = read_paths(&write.open_table(PATHS).expect("opened"), &file).expect("read");
-        assert_eq!(read, [path(3, 7)]);
-    }
-
-    #[tokio::test]
-    async fn a_second_node_cannot_open_the_same_state() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let _first = open(&folder).expect("created");
-        assert!(matches!(open(&folder), Err(StoreError::InUse { .. })));
-    }
-
-    #[test]
-    fn a_table_that_is_missing_is_made_but_not_in_a_file_of_a_later_layout() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("state.redb");
-        let database = Database::create(&path).expect("created");
-        let write = database.begin_write().expect("writable");
-        write.open_table(NUMBERS).expect("made").insert(Number::Schema.key(), SCHEMA).expect("inserted");
-        write.commit().expect("durable");
-        assert!(prepare(&database, &path).is_ok_and(|stored| stored.paths.is_empty()));
-        let tables =
-            |database: &Database| database.begin_read().expect("readable").list_tables().expect("readable").count();
-        assert_eq!(tables(&database), 7);
-
-        let write = database.begin_write().expect("writable");
-        write.open_table(NUMBERS).expect("there").insert(Number::Schema.key(), SCHEMA + 1).expect("inserted");
-        write.delete_table(RATCHETS).expect("deleted");
-        write.commit().expect("durable");
-        assert!(matches!(prepare(&database, &path), Err(Problem::Newer(found)) if found == SCHEMA + 1));
-        assert_eq!(tables(&database), 6);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_an_error_and_stays_as_it_is() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("state.redb");
-        std::fs::write(&file, vec![7; 5000]).expect("written");
-        assert!(matches!(open(&folder), Err(StoreError::Open { .. })));
-        assert_eq!(std::fs::read(&file).expect("readable"), vec![7; 5000]);
-    }
 }

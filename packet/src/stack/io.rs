@@ -158,6 +158,9 @@ pub enum Output {
     /// This destination of the node has a new ratchet: [`ratchet_file`](super::Stack::ratchet_file) is worth keeping across
     /// restarts, or what is sent to it meanwhile cannot be read after one.
     RatchetsChanged(DestinationHash),
+    /// Tunnels keep other paths than before: [`take_tunnel_changes`](super::Stack::take_tunnel_changes) has what is worth
+    /// keeping across restarts. Comes once until that is called.
+    TunnelsChanged,
 }
 
 /// A path as it is kept across restarts, with the announce that taught it.

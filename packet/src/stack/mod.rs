@@ -75,7 +75,7 @@ pub use sending::{SendError, Target};
 pub use stats::{DropReason, InterfaceStats, Stats};
 pub use tables::TableSize;
 pub use tunnel_wire::{TUNNEL_RANDOM_LEN, TunnelRef, tunnel_destination, tunnel_packet};
-pub use tunnels::{TUNNEL_LIFETIME, TunnelView};
+pub use tunnels::{TUNNEL_LIFETIME, TunnelChanges, TunnelRecord, TunnelView};
 
 use announces::{Admission, Known, Rate, Rebroadcasts};
 use egress::{Class, Queued};
@@ -124,6 +124,7 @@ enum TimerKey {
     Blackhole,
     InterfacesGone,
     Tunnels,
+    TunnelsBack,
     QueuedRequest,
 }
 
@@ -253,7 +254,7 @@ impl Stack {
             exchanges: Exchanges::new(sizes.exchanges),
             signers: Signers::new(sizes.exchanges),
             link_keys: LinkKeys::new(),
-            tunnels: Tunnels::new(sizes.tunnels, sizes.tunnel_paths),
+            tunnels: Tunnels::keyed(sizes.tunnels, sizes.tunnel_paths, seed),
             clients: BTreeSet::new(),
             asked_of_clients: Bounded::keyed(sizes.path_requests, seed),
             instance_was_lost: false,
@@ -396,6 +397,7 @@ impl Stack {
                 TimerKey::Blackhole => self.sweep_blackhole(now),
                 TimerKey::InterfacesGone => self.interfaces_gone(now),
                 TimerKey::Tunnels => self.sweep_tunnels(now),
+                TimerKey::TunnelsBack => self.give_back_late(now),
                 TimerKey::QueuedRequest => self.send_queued_request(now),
             }
         }

@@ -114,6 +114,7 @@ impl Stack {
             false
         });
         self.tunnels.clear();
+        self.tell_tunnels();
         self.instance_was_lost = true;
     }
 

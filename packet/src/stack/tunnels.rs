@@ -1,11 +1,13 @@
 //! Connections that come back as other ones and get their paths back. docs/protocol/1-core.md, section 5.8.
 
+mod kept;
 mod table;
 
 use core::time::Duration;
 
 use rand_core::Rng;
 
+pub use kept::{TunnelChanges, TunnelRecord};
 pub(super) use table::{TunnelPath, Tunnels};
 
 use super::egress::Class;
@@ -22,6 +24,9 @@ pub const TUNNEL_LIFETIME: Duration = Duration::from_secs(28_800);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two packets for tunnels on one interface that are checked: each costs a signature.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two times that the paths of one tunnel are given back.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A tunnel, for those who want to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +79,38 @@ impl Stack {
             return self.drop_frame(on, DropReason::TunnelInvalid);
         }
         let expires = now.mono + TUNNEL_LIFETIME;
-        self.tunnels.appear(now.mono, id, on, *asked.random(), expires);
+        let moved = self.tunnels.appear(now.mono, id, on, *asked.random(), expires);
         if self.timers.deadline(TimerKey::Tunnels).is_none() {
             self.timers.set(TimerKey::Tunnels, expires + Duration::from_micros(1));
+        }
+        if moved {
+            self.give_back(now, id, on);
+        }
+        self.tell_tunnels();
+    }
+
+    /// The paths of a tunnel that came back lead over its new interface.
+    fn give_back(&mut self, now: Now, id: TunnelId, on: InterfaceId) {
+        if !self.tunnels.gives_back(now.mono, &id, GIVE_BACK_INTERVAL) {
+            let owes = self.tunnels.get(&id).is_some_and(|tunnel| tunnel.owes);
+            if owes && self.timers.deadline(TimerKey::TunnelsBack).is_none() {
+                self.timers.set(TimerKey::TunnelsBack, now.mono + GIVE_BACK_INTERVAL);
+            }
+            return;
         }
         for destination in self.tunnels.paths(&id).collect::<Vec<_>>() {
             self.restore_from_tunnel(now, id, on, destination);
         }
+    }
+
+    /// Tunnels that moved too often lately get their paths after all.
+    pub(super) fn give_back_late(&mut self, now: Now) {
+        for id in self.tunnels.owing() {
+            if let Some(on) = self.tunnels.get(&id).and_then(|tunnel| tunnel.on) {
+                self.give_back(now, id, on);
+            }
+        }
+        self.tell_tunnels();
     }
 
     /// A path of a tunnel that came back leads over its new interface, unless a better one was learned meanwhile; then the
@@ -107,6 +137,7 @@ impl Stack {
         let Some(id) = self.tunnels.on(entry.on) else { return };
         let path = TunnelPath::of(entry, now.mono);
         self.tunnels.keep(&id, destination, path, now.mono + TUNNEL_LIFETIME);
+        self.tell_tunnels();
     }
 
     /// Tunnels and paths go whose time is up, and paths than which a newer one is known.
@@ -118,5 +149,6 @@ impl Stack {
         if let Some(next) = self.tunnels.sweep(now.mono, newer) {
             self.timers.set(TimerKey::Tunnels, next.max(now.mono + SWEEP_INTERVAL));
         }
+        self.tell_tunnels();
     }
 }

@@ -178,3 +178,114 @@ fn paths_of_those_who_are_shut_out_do_not_come_back() {
     assert!(lone.stack.path(to).is_none());
     assert_eq!(lone.stack.tunnels().map(|tunnel| tunnel.paths).collect::<Vec<_>>(), [0]);
 }
+
+#[test]
+fn connections_that_take_a_tunnel_from_one_another_get_its_paths_once_a_second() {
+    let mut lone = guest_house();
+    let to = lone.meet(0, &identity(20), 1, 1_700_000_000);
+    (1..40).for_each(|id| lone.up(id, open_tcp()));
+    lone.silence(40);
+    for id in 1..40 {
+        lone.hear(id, &tunnel_of(30, u8::try_from(id).unwrap()));
+    }
+    let moved = |lone: &mut Lone| {
+        let changes = |event: &Event| matches!(event, Event::PathChanged { destination, .. } if *destination == to);
+        lone.events().iter().filter(|event| changes(event)).count()
+    };
+    assert_eq!(moved(&mut lone), 1);
+    assert_eq!(lone.stack.path(to).map(|path| path.on), Some(InterfaceId(1)));
+    lone.pass(Duration::from_secs(1));
+    assert_eq!(moved(&mut lone), 1, "the last one gets them after all");
+    assert_eq!(lone.stack.path(to).map(|path| path.on), Some(InterfaceId(39)));
+    for second in 0..10 {
+        lone.pass(Duration::from_secs(1));
+        lone.hear(39, &tunnel_of(30, 100 + second));
+    }
+    assert_eq!(moved(&mut lone), 0, "who has them already is given nothing");
+}
+
+/// A node like the guest house after a restart, so many seconds later, with what it kept.
+fn restarted(before: &mut Lone, seconds: u64) -> Lone {
+    let kept = before.stack.take_tunnel_changes(before.now);
+    let records = kept.paths.into_iter().filter_map(|(.., record)| record).collect();
+    let mut lone = Lone::with(|config| {
+        config.transport_enabled = true;
+        config.capacities.tunnels = 8;
+        config.capacities.tunnel_paths = 16;
+    });
+    lone.now.unix = before.now.unix.plus(Duration::from_secs(seconds));
+    lone.stack.restore_tunnels(lone.now, records);
+    lone
+}
+
+#[test]
+fn a_tunnel_comes_back_after_this_node_was_started_anew() {
+    let mut before = guest_house();
+    let (near, far) =
+        (before.meet(0, &identity(20), 1, 1_700_000_000), before.meet(0, &identity(21), 3, 1_700_000_000));
+    assert!(core::iter::from_fn(|| before.stack.poll_output()).any(|output| output == Output::TunnelsChanged));
+    before.pass(Duration::from_secs(100));
+    let mut lone = restarted(&mut before, 3600);
+    assert_eq!(lone.stack.tunnels().map(|tunnel| (tunnel.on, tunnel.paths)).collect::<Vec<_>>(), [(None, 2)]);
+    assert!(lone.stack.path(near).is_none() && lone.stack.identity_of(near).is_some());
+    lone.up(7, open_tcp());
+    lone.hear(7, &tunnel_of(30, 1));
+    let way = |to| lone.stack.path(to).map(|path| (path.on, path.hops));
+    assert_eq!((way(near), way(far)), (Some((InterfaceId(7), 1)), Some((InterfaceId(7), 3))));
+    assert_eq!(lone.stack.take_tunnel_changes(lone.now), TunnelChanges::default(), "what is stored is right");
+}
+
+#[test]
+fn what_a_tunnel_kept_ends_eight_hours_after_it_was_learned_whatever_happened_meanwhile() {
+    let mut before = guest_house();
+    let to = before.meet(0, &identity(20), 1, 1_700_000_000);
+    let id = before.stack.tunnels().next().unwrap().id;
+    before.pass(Duration::from_secs(3600));
+    let mut again = restarted(&mut before, 3600);
+    again.pass(TUNNEL_LIFETIME - Duration::from_secs(2 * 3600));
+    assert_eq!(again.stack.tunnels().count(), 1);
+    again.pass(Duration::from_secs(10));
+    assert_eq!(again.stack.tunnels().count(), 0);
+    assert_eq!(again.stack.take_tunnel_changes(again.now).paths, [(id, to, None)]);
+
+    let mut before = guest_house();
+    before.meet(0, &identity(20), 1, 1_700_000_000);
+    let mut late = restarted(&mut before, TUNNEL_LIFETIME.as_secs() + 1);
+    assert_eq!(late.stack.tunnels().count(), 0);
+    assert_eq!(late.stack.take_tunnel_changes(late.now).paths, [(id, to, None)], "and is not stored any longer");
+}
+
+#[test]
+fn nonsense_that_was_stored_is_left_out_and_no_time_is_believed_beyond_its_limit() {
+    let mut before = guest_house();
+    let to = before.meet(0, &identity(20), 1, 1_700_000_000);
+    let kept = before.stack.take_tunnel_changes(before.now).paths;
+    let [(id, _, Some(record))] = &kept[..] else { panic!("{kept:?}") };
+    let other = DestinationHash::new([3; 16]);
+    let records = vec![
+        TunnelRecord { announce: vec![1, 2, 3], destination: DestinationHash::new([2; 16]), ..record.clone() },
+        TunnelRecord { destination: other, ..record.clone() },
+        TunnelRecord { ends: UnixTime(u64::MAX), expires: UnixTime(u64::MAX), ..record.clone() },
+    ];
+    let mut lone = Lone::new(true, &[]);
+    lone.stack.restore_tunnels(lone.now, records);
+    assert_eq!(lone.stack.tunnel_paths(id).collect::<Vec<_>>(), [to]);
+    assert_eq!(lone.stack.take_tunnel_changes(lone.now).paths.len(), 2);
+    lone.pass(TUNNEL_LIFETIME + Duration::from_secs(1));
+    assert_eq!(lone.stack.tunnels().count(), 0);
+}
+
+#[test]
+fn however_much_changes_what_is_to_be_stored_is_no_more_than_is_kept() {
+    let mut lone = guest_house();
+    for stranger in 0..160 {
+        lone.meet(0, &identity(1000 + stranger), 1, 1_700_000_000);
+        lone.pass(Duration::from_millis(1));
+    }
+    let changes = lone.stack.take_tunnel_changes(lone.now);
+    assert!(changes.all);
+    assert_eq!(changes.paths.iter().filter(|(.., record)| record.is_some()).count(), 16);
+    assert_eq!(changes.paths.len(), 16);
+    let told = core::iter::from_fn(|| lone.stack.poll_output()).filter(|output| *output == Output::TunnelsChanged);
+    assert_eq!(told.count(), 1);
+}
