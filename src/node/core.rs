@@ -316,9 +316,10 @@ impl Core {
                 if let Some(attached) = self.interfaces.get_mut(&id) {
                     attached.profile = Some(profile.clone());
                 }
+                let bitrate_bps = profile.bitrate_bps;
                 self.input(Input::InterfaceUp { id, profile });
                 let now = self.now();
-                self.announcer.up(now.mono, id);
+                self.announcer.up(now.mono, id, bitrate_bps, randomness().next_u32());
             }
             PortEvent::Down { id, .. } => {
                 self.input(Input::InterfaceDown { id });

@@ -23,6 +23,7 @@ pub(super) use rate::Rate;
 pub use rate::{ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceRate, AnnounceRateView};
 pub(super) use rebroadcasts::{Rebroadcast, Rebroadcasts};
 pub use relaying::{REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX};
+pub(super) use relaying::random_below;
 
 use super::inbound::Arrived;
 use super::path::{Offer, PathEntry};
@@ -136,6 +137,7 @@ impl Stack {
             return self.drop_frame(valid.on, DropReason::KeyConflict);
         }
         self.note_rebroadcast(now, valid);
+        self.note_answer(valid);
         if !self.update_path(now, valid) {
             return;
         }

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rand_core::Rng;
 
-use super::announces::Valid;
+use super::announces::{Valid, random_below};
 use super::egress::Class;
 use super::inbound::Arrived;
 use super::interface::Interface;
 use super::requests_wire::PathRequestRef;
-use super::{DropReason, InterfaceId, Mode, Stack, TimerKey};
+use super::{DropReason, InterfaceId, InterfaceProfile, Mode, Stack, TimerKey};
 use crate::hash::{DestinationHash, IdentityHash, sha256_head};
 use crate::time::{Instant, Now};
 use crate::wire::Context;
@@ -24,7 +24,12 @@ pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 pub const RESPONSE_GRACE: Duration = Duration::from_millis(400);
 /// Further time when a roaming interface asks.
 pub const RESPONSE_GRACE_ROAMING: Duration = Duration::from_millis(1500);
-/// Longest time before a known path is told.
+/// On media below so many bits per second, which several nodes may share, answers are spread: they would all leave at once.
+const SPREAD_BELOW_BPS: u64 = 64_000;
+/// Over so many times what one answer takes, and no longer than that.
+const SPREAD_ANSWERS: u32 = 4;
+const SPREAD_MAX: Duration = Duration::from_secs(5);
+/// Longest time before a known path is told on a medium where answers are not spread.
 pub(super) const RESPONSE_GRACE_MAX: Duration = RESPONSE_GRACE.saturating_add(RESPONSE_GRACE_ROAMING);
 /// Time between requests this node makes by itself for one target.
 pub const REQUEST_INTERVAL_MIN: Duration = Duration::from_secs(20);
@@ -35,6 +40,8 @@ pub const QUEUED_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// Slowest bitrate that is reckoned with, bits per second.
 pub const BITRATE_MIN: u64 = 5;
 const TAG_LEN: usize = 16;
+/// What an answer has more than the announce as it came from its destination.
+const TRANSPORT_ID_LEN: usize = IdentityHash::LEN;
 /// Interfaces that are told of one target when it is found; others ask again.
 const ASKERS_MAX: usize = 64;
 
@@ -257,9 +264,39 @@ impl Stack {
             true => RESPONSE_GRACE_MAX,
             false => RESPONSE_GRACE,
         };
-        let due = now.mono + grace;
+        let due = now.mono + grace + self.spread(on, request.target);
         self.responses.insert((request.target, on), due);
         self.timers.set(TimerKey::Response(request.target, on), due);
+    }
+
+    /// A random time by which an answer on a slow medium comes later, so that others who could give it too hear it before
+    /// they do.
+    fn spread(&mut self, on: InterfaceId, target: DestinationHash) -> Duration {
+        let (Some(interface), Some(path)) = (self.interfaces.get(&on), self.paths.get(&target)) else {
+            return Duration::ZERO;
+        };
+        let InterfaceProfile { bitrate_bps, mode, .. } = interface.profile;
+        if bitrate_bps >= SPREAD_BELOW_BPS || mode == Mode::PointToPoint || self.is_client(on) {
+            return Duration::ZERO;
+        }
+        let bits = u64::try_from((path.announce.len() + TRANSPORT_ID_LEN) * 8).unwrap_or(u64::MAX);
+        let airtime = Duration::from_micros(bits.saturating_mul(1_000_000) / bitrate_bps.max(1));
+        random_below(&mut *self.rng, (airtime * SPREAD_ANSWERS).min(SPREAD_MAX))
+    }
+
+    /// An announce was heard where this node is about to tell the path to the same destination: whoever asked has heard it
+    /// too, so an answer that is no better would only take up the medium.
+    pub(super) fn note_answer(&mut self, valid: &Valid<'_>) {
+        let (destination, on) = (valid.announce.destination, valid.on);
+        let Some(path) = self.paths.get(&destination).filter(|_| self.responses.contains_key(&(destination, on)))
+        else {
+            return;
+        };
+        let as_near = valid.hops <= path.hops.saturating_add(1);
+        if as_near && valid.announce.random.emitted() >= path.emitted() {
+            self.responses.remove(&(destination, on));
+            self.timers.clear(TimerKey::Response(destination, on));
+        }
     }
 
     /// Whether another response can wait. Those to one interface take half of the room at most, so that whoever asks much

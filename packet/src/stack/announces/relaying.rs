@@ -114,7 +114,7 @@ impl Stack {
 }
 
 /// A random time from zero up to `limit`.
-fn random_below(rng: &mut dyn rand_core::CryptoRng, limit: Duration) -> Duration {
+pub(in crate::stack) fn random_below(rng: &mut dyn rand_core::CryptoRng, limit: Duration) -> Duration {
     let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros((u64::from(rng.next_u32()) * limit) >> u32::BITS)
 }

@@ -213,3 +213,66 @@ fn a_request_for_something_cached_is_a_packet_like_others() {
     lone.hear(0, &request(own, None).encode());
     assert_eq!(lone.stack.stats().dropped(DropReason::Undecryptable), 1, "nobody asks a destination for packets");
 }
+
+/// A transport node that knows a destination two hops away and is asked for it on a slow channel.
+fn asked(lone: &mut Lone) -> DestinationHash {
+    let to = lone.meet(0, &identity(7), 2, 1_700_000_000);
+    for _ in 0..60 {
+        lone.pass(Duration::from_secs(1));
+        lone.silence(2);
+    }
+    lone.request_path(1, to, 1);
+    to
+}
+
+/// The answer of another node, as far from the destination as `hops` says.
+fn answer(hops: u8, emitted: u64) -> Bytes {
+    let (owner, name) = (identity(7), DestinationName::new("somebody", &[]).unwrap());
+    let random = crate::announce::RandomHash::new([1; 5], UnixTime(emitted));
+    let context = crate::wire::Context::PATH_RESPONSE;
+    let response = crate::announce::announce(&owner, name.hash(), random, None, b"", context).unwrap();
+    let transport_id = Some(crate::hash::IdentityHash::new([8; 16]));
+    crate::wire::Packet { hops, transport_id, ..response }.encode()
+}
+
+#[test]
+fn an_answer_that_somebody_else_gave_on_the_same_channel_is_not_given_again() {
+    for (hops, emitted, answers) in
+        [(2, 1_700_000_000, 0), (1, 1_700_000_000, 0), (3, 1_700_000_000, 1), (2, 1_699_999_999, 1)]
+    {
+        let mut lone = Lone::new(true, &[open(10_000_000), open(1_200)]);
+        let to = asked(&mut lone);
+        lone.hear(1, &answer(hops, emitted));
+        assert_eq!(lone.stack.responses.len(), answers, "{hops} hops");
+        lone.pass(Duration::from_secs(10));
+        let told = |frame: &&Bytes| frame[18..34] == *to.as_ref() && frame[34] == crate::wire::Context::PATH_RESPONSE.0;
+        assert_eq!(lone.sent(1).iter().filter(told).count(), answers, "{hops} hops");
+    }
+    // What is heard elsewhere says nothing of whether the asker has heard it.
+    let mut lone = Lone::new(true, &[open(10_000_000), open(1_200)]);
+    asked(&mut lone);
+    lone.hear(0, &answer(2, 1_700_000_000));
+    assert_eq!(lone.stack.responses.len(), 1);
+}
+
+#[test]
+fn answers_on_slow_media_are_spread_and_on_fast_ones_come_at_once() {
+    let waits = |profile: InterfaceProfile| {
+        let mut lone = Lone::new(true, &[open(10_000_000), profile]);
+        let to = asked(&mut lone);
+        let first = lone.stack.responses[&(to, InterfaceId(1))].since(lone.now.mono);
+        let mut all = std::collections::BTreeSet::from([first]);
+        for tag in 2..30 {
+            lone.pass(Duration::from_secs(20));
+            lone.request_path(1, to, tag);
+            all.insert(lone.stack.responses[&(to, InterfaceId(1))].since(lone.now.mono));
+        }
+        (*all.first().unwrap(), *all.last().unwrap())
+    };
+    let at_once = (RESPONSE_GRACE, RESPONSE_GRACE);
+    assert_eq!(waits(open(10_000_000)), at_once);
+    assert_eq!(waits(InterfaceProfile { mode: Mode::PointToPoint, ..open(1_200) }), at_once);
+    let (first, last) = waits(open(1_200));
+    assert!(first < RESPONSE_GRACE + Duration::from_secs(1) && last > RESPONSE_GRACE + Duration::from_secs(3));
+    assert!(last <= RESPONSE_GRACE + Duration::from_secs(5));
+}
