@@ -243,4 +243,17 @@ mod tests {
         }
         assert_eq!(plan.turns.len(), WAITING_MAX);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_come_and_go_leave_few_budgets_and_one_that_was_spent_stays_spent() {
+        let mut plan = Plan::default();
+        let on = |interface: usize| Neighbour { on: InterfaceId(interface as u32), ..neighbour(1, 9600) };
+        plan.limits(&on(0));
+        plan.charge(&on(0), u64::MAX);
+        for interface in 1..10 * BUCKETS_MAX {
+            plan.limits(&on(interface));
+            assert!(plan.buckets.len() <= BUCKETS_MAX);
+        }
+        assert_eq!(plan.limits(&on(0)).budget_bytes, 0);
+    }
 }

@@ -138,6 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn ten_times_as_many_nodes_as_are_remembered_leave_those_heard_last() {
+        let mut peers = peers(&["workshop"]);
+        let workshop = peers.get(&DestinationHash::new([1; 16])).cloned().expect("heard");
+        let number = |hash: u32| {
+            let [a, b, c, d] = hash.to_be_bytes();
+            DestinationHash::new([a, b, c, d, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9])
+        };
+        for stranger in 0..u32::try_from(10 * PEERS_MAX).expect("a small number") {
+            let identity = IdentityHash::new(*number(stranger).as_bytes());
+            peers.heard(number(stranger), Peer { identity, ..workshop.clone() });
+            if stranger % 1000 == 0 {
+                peers.heard(DestinationHash::new([1; 16]), workshop.clone());
+            }
+        }
+        assert_eq!(peers.table.len(), PEERS_MAX);
+        assert!(peers.knows(workshop.identity), "who goes on announcing stays");
+    }
+
+    #[test]
     fn a_name_that_looks_like_the_head_of_a_hash_catches_nothing() {
         let peers = peers(&["workshop", "0101"]);
         assert_eq!(resolve(&peers, "0101"), Resolved::Several(vec![[1; 16].into(), [2; 16].into()]));

@@ -110,6 +110,20 @@ mod tests {
     }
 
     #[test]
+    fn ten_times_as_many_seekers_as_may_wait_are_told_at_once_and_the_others_are_served() {
+        let mut seekers = Seekers::default();
+        let mut first = seek(&mut seekers, 60);
+        let mut others: Vec<_> = (0..10 * SEEKERS_MAX).map(|_| seek(&mut seekers, 60)).collect();
+        assert_eq!(seekers.waiting.len(), SEEKERS_MAX);
+        let told = others.iter_mut().map(oneshot::Receiver::try_recv).filter(|answer| *answer == Ok(None)).count();
+        assert_eq!(told, 10 * SEEKERS_MAX - (SEEKERS_MAX - 1));
+        seekers.found(TO, 3);
+        assert_eq!(first.try_recv(), Ok(Some(3)));
+        let mut late = seek(&mut seekers, 60);
+        assert_eq!((seekers.due(at(0)), late.try_recv()), (vec![TO], Err(oneshot::error::TryRecvError::Empty)));
+    }
+
+    #[test]
     fn who_waited_long_enough_is_told_so() {
         let mut seekers = Seekers::default();
         let mut answer = seek(&mut seekers, 5);

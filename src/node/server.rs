@@ -266,6 +266,38 @@ mod tests {
     }
 
     #[test]
+    fn many_callers_fill_neither_what_runs_nor_what_is_remembered() {
+        let (mut server, peers) = (server(), Peers::new());
+        let caller = |number: usize| {
+            let [.., a, b] = number.to_be_bytes();
+            IdentityHash::new([a, b, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7])
+        };
+        let known: Vec<_> = (0..10 * REPLIES.calls / 4).map(caller).collect();
+        server.trust.trusted.extend(&known);
+        let mut ran = 0;
+        for (number, identity) in known.iter().enumerate() {
+            for id in 0..4 {
+                if let Verdict::Run(..) = server.judge(now(), &peers, &ping(Some(*identity), id)) {
+                    ran += 1;
+                    // Every other one is never done.
+                    if number % 2 == 0 {
+                        server.done(&peers, *identity, MessageId::new([id; 16]), Bytes::from_static(b"reply"));
+                    }
+                }
+            }
+            assert!(server.running.len() <= RUNNING_MAX && server.replies.len() <= REPLIES.calls);
+        }
+        assert!(ran > RUNNING_MAX, "{ran}");
+        for (identity, id) in server.running.keys().copied().collect::<Vec<_>>() {
+            server.done(&peers, identity, id, Bytes::from_static(b"reply"));
+        }
+        assert!(
+            matches!(server.judge(now(), &peers, &ping(Some(FRIEND), 9)), Verdict::Run(..)),
+            "and others are served"
+        );
+    }
+
+    #[test]
     fn made_up_commands_are_answered_and_not_remembered() {
         let (mut server, peers) = (server(), Peers::new());
         let name = "no/such".parse().expect("a well-formed name");
