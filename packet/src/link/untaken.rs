@@ -10,7 +10,7 @@ use crate::hash::ResourceHash;
 use crate::resource::{IncomingStep, SEGMENT_MAX};
 use crate::time::Now;
 
-/// With so many bytes not taken, no part of a further segment is asked for. Those that are arriving by then, at most
+/// With so many bytes not taken, no further segment is taken in. Those that are arriving by then, at most
 /// [`INCOMING_MAX`](super::INCOMING_MAX) of them, come in whole.
 pub const UNTAKEN_BYTES_MAX: usize = SEGMENT_MAX;
 /// The same for so many segments, however short.

@@ -73,7 +73,7 @@ pub(crate) struct Incoming {
     /// Expected rate in bits per second.
     rate_bps: f64,
     assembling: bool,
-    /// Since when no part is asked for, because what came before waits for the application.
+    /// Since when no part is taken, because what came before waits for the application.
     held: Option<Instant>,
     /// When a sign that the sender waits was answered last.
     nudged: Instant,
@@ -120,8 +120,7 @@ impl Incoming {
         }
     }
 
-    /// Asks for no part until [`Incoming::release`]. The sender is kept by requests that name none: each is a sign of life
-    /// to it.
+    /// Takes no part until [`Incoming::release`]. The sender is kept by asking for one of them now and then.
     pub(crate) fn hold(&mut self, now: Instant) {
         self.held = Some(now);
     }
@@ -175,8 +174,12 @@ impl Incoming {
         let mut wanted = Vec::new();
         let mut exhausted = false;
         self.last_wanted = None;
-        let window = if self.held.is_some() { 0 } else { self.window.size };
-        let end = self.contiguous.saturating_add(window).min(self.parts);
+        if self.held.is_some() {
+            // To its sender only a part that it sends is a sign of life. The last one is the shortest.
+            (self.outstanding, self.waiting_for_map) = (0, false);
+            return [&[0], self.hash.as_ref(), self.map.last().unwrap_or(&[0; 4])].concat();
+        }
+        let end = self.contiguous.saturating_add(self.window.size).min(self.parts);
         for index in self.contiguous..end {
             match self.map.get(index) {
                 _ if self.ahead.contains(&index) => {}
@@ -233,7 +236,7 @@ impl Incoming {
 
     /// A part packet came on the link; whether it belongs here, its map hash tells.
     pub(crate) fn handle_part(&mut self, now: Instant, part: &[u8], frame_len: usize) -> IncomingStep {
-        if self.assembling {
+        if self.assembling || self.held.is_some() {
             return IncomingStep::Wait;
         }
         // What matches nothing is no sign of the sender: parts are not authenticated one by one.
