@@ -16,6 +16,7 @@
     )
 )]
 
+mod alarm;
 mod backoff;
 mod counters;
 mod driver;
@@ -34,6 +35,7 @@ mod stream;
 mod supervisor;
 pub mod tcp;
 
+pub use alarm::Alarm;
 pub use backoff::Backoff;
 pub use counters::{Counters, Traffic};
 pub use driver::{BoxFuture, Driver};

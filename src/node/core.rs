@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wend_commands::announce_data::{AnnounceData, CatalogSummary};
 use wend_commands::envelope;
-use wend_interfaces::{Fill, InterfaceHandle, Linger, PortEvent};
+use wend_interfaces::{Alarm, Fill, InterfaceHandle, Linger, PortEvent};
 use wend_packet::announce::AnnounceRef;
 use wend_packet::announcer::Announcer;
 use wend_packet::identity::{Identity, PublicIdentity};
@@ -145,6 +145,7 @@ impl Core {
         cancel: CancellationToken,
     ) {
         let mut events = Vec::with_capacity(EVENTS_PER_TURN);
+        let mut alarm = Alarm::new();
         loop {
             let wake = self.next_wake();
             let catalog = &mut self.parts.portrait.catalog;
@@ -158,7 +159,7 @@ impl Core {
                 Some(Ok(id)) = self.room.join_next() => self.has_room(id),
                 () = self.parts.keeper.done() => {}
                 Ok(()) = catalog.changed() => self.catalog_changed(),
-                () = sleep_until(wake) => self.timeout(),
+                () = alarm.at(wake) => self.timeout(),
                 // Drivers and callers come in between two turns.
                 () = tokio::task::yield_now(), if self.turns.is_waiting() => {}
                 () = Linger::pause(), if self.linger.is_looking() && !self.turns.is_waiting() => came = false,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
-use wend_interfaces::{Fill, InterfaceHandle, Linger, PortEvent};
+use wend_interfaces::{Alarm, Fill, InterfaceHandle, Linger, PortEvent};
 use wend_packet::job::JobResult;
 use wend_packet::stack::{Event, Input, InterfaceId, Output, Stack};
 use wend_packet::time::{Instant, Now, UnixTime};
@@ -81,6 +81,7 @@ impl Shell {
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
         let mut events = Vec::with_capacity(EVENTS_PER_TURN);
+        let mut alarm = Alarm::new();
         loop {
             let next = self.stack.poll_timeout().into_iter().chain(self.wake_at).min();
             let wake = next.map(|at| self.start + Duration::from_micros(at.as_micros()));
@@ -94,7 +95,7 @@ impl Shell {
                     None | Some(Command::Quit) => break,
                     Some(command) => application.command(&mut self, command),
                 },
-                () = sleep_until(wake) => {
+                () = alarm.at(wake) => {
                     self.input(Input::Timeout);
                     if self.wake_at.is_some_and(|at| at <= self.now().mono) {
                         self.wake_at = None;
@@ -167,12 +168,5 @@ impl Shell {
                 id
             });
         }
-    }
-}
-
-async fn sleep_until(wake: Option<time::Instant>) {
-    match wake {
-        Some(at) => time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
