@@ -83,6 +83,24 @@ fn a_link_from_the_reference_to_wend_carries_requests_and_responses_over_tcp() {
 }
 
 #[test]
+fn the_reference_misses_no_response_of_wend_however_many_requests_are_outstanding() {
+    let Some(python) = reference::interpreter() else { return };
+    let port = free_port();
+    let mut peer = Peer::start(&python, &reference::tcp_server(port));
+    let endpoint = Endpoint::with_handlers(&Medium::Client(port), &HANDLERS);
+    endpoint.wait_up();
+    peer.node.wait_up(2);
+    let to = endpoint.destination().to_string();
+    assert_eq!(peer.node.find_path(&to), 1);
+    let link = peer.node.link(&to, APP, &ASPECTS);
+    endpoint.wait_link();
+    for window in [1, 8] {
+        let burst = json!({"do": "burst", "link": link, "path": "/small", "count": 200, "window": window});
+        assert_eq!(peer.node.ask(burst)["answered"], 200, "{window} outstanding");
+    }
+}
+
+#[test]
 fn a_link_from_wend_to_the_reference_carries_requests_and_responses_over_a_serial_line() {
     let Some(python) = reference::interpreter() else { return };
     let line = Line::start();

@@ -617,6 +617,22 @@ class Node:
                 return {"response": shown(response), "seconds": time.monotonic() - start, "attempts": attempt}
         raise Failed(f"no response to {path} in {attempts} attempts of {timeout} s")
 
+    def do_burst(self, link, path, count, window, timeout=15):
+        """So many small requests, `window` of them outstanding: how many were answered."""
+        room, ended, answered, over = threading.Semaphore(window), [], [], self.link(link)
+
+        def end(receipt, well):
+            if well:
+                answered.append(receipt)
+            ended.append(receipt)
+            room.release()
+
+        for _ in range(count):
+            room.acquire()
+            over.request(path, b"", lambda one: end(one, True), lambda one: end(one, False), timeout=timeout)
+        wait_until(lambda: len(ended) == count, timeout + 5)
+        return {"answered": len(answered)}
+
     def respond_to(self, link, path, data, timeout):
         """The response to one request, or None."""
         done = threading.Event()

@@ -2,6 +2,7 @@
 
 use rand_core::CryptoRng;
 
+use super::held::Held;
 use super::keys::Keys;
 use super::{Link, LinkEvent, LinkState};
 use crate::stack::{LinkCloseReason, Role};
@@ -39,6 +40,8 @@ impl Link {
 
     pub(super) fn handle_close(&mut self, plaintext: &[u8]) {
         if plaintext == self.id.as_bytes() {
+            // They came before; who asks need not wait for the response.
+            self.handle_held_requests();
             self.finish(match self.role {
                 Role::Initiator => LinkCloseReason::DestinationClosed,
                 Role::Responder => LinkCloseReason::InitiatorClosed,
@@ -54,6 +57,7 @@ impl Link {
         self.state = LinkState::Closed;
         self.keys = Keys::Wiped;
         self.jobs.clear();
+        self.held = Held::default();
         self.channel = None;
         self.timers = Timers::default();
         self.abandon_receipts();

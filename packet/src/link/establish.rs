@@ -7,6 +7,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 
 use super::alive::Pulse;
+use super::held::Held;
 use super::job::{LinkJob, Work};
 use super::keys::{Agreement, Keys};
 use super::request::Requests;
@@ -147,6 +148,7 @@ impl Link {
             timers: Timers::default(),
             receipts: Bounded::new(RECEIPTS_MAX),
             requests: Requests::new(),
+            held: Held::default(),
             transfers: Transfers::new(),
             channel: None,
         }

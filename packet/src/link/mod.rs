@@ -13,6 +13,7 @@ mod closing;
 mod data;
 mod establish;
 mod event;
+mod held;
 mod job;
 mod keys;
 mod options;
@@ -110,6 +111,10 @@ enum Timer {
     Offer(TransferId),
     /// The proofs of messages.
     Channel,
+    /// Requests that wait until it is quiet.
+    HeldRequests,
+    /// Offers that wait until their sender is ready.
+    HeldOffers,
 }
 
 /// Whose signatures count as the peer's.
@@ -157,6 +162,7 @@ pub struct Link {
     timers: Timers<Timer>,
     receipts: Bounded<PacketHash, Instant>,
     requests: request::Requests,
+    held: held::Held,
     transfers: transfer::Transfers,
     channel: Option<Box<crate::channel::Channel>>,
 }
@@ -195,10 +201,13 @@ impl Link {
             Context::LINK_CLOSE => return self.handle_close(&plaintext),
             _ => self.confirm_handshake(now, packet),
         }
+        if self.is_to_wait(context, &plaintext) {
+            return self.hold(now, context, packet.hash(), plaintext.into());
+        }
         match context {
             Context::NONE => self.handle_data(now, packet, plaintext.into()),
             Context::LINK_IDENTIFY => self.handle_identify(&plaintext),
-            Context::REQUEST => self.handle_request_packet(packet, plaintext.into()),
+            Context::REQUEST => self.handle_request_packet(packet.hash(), plaintext.into()),
             Context::RESPONSE => self.handle_response_packet(now, rng, plaintext.into()),
             Context::RESOURCE_ADVERTISEMENT => self.handle_advertisement(now, rng, &plaintext),
             Context::RESOURCE_REQUEST => self.handle_part_request(now, rng, packet.hash(), &plaintext),
@@ -223,6 +232,8 @@ impl Link {
                 Timer::Arriving(resource) => self.handle_arriving_timeout(now, rng, resource),
                 Timer::Offer(resource) => self.handle_offer_timeout(now, rng, resource),
                 Timer::Channel => self.handle_channel_timeout(now, rng),
+                Timer::HeldRequests => self.handle_held_requests(),
+                Timer::HeldOffers => self.handle_held_offers(now, rng),
             }
         }
     }

@@ -138,6 +138,7 @@ impl Link {
     /// The sender gives up; the answer tells it that nobody waits any more. Between two segments it names the first.
     pub(super) fn handle_sender_cancel(&mut self, now: Now, rng: &mut dyn CryptoRng, plaintext: &[u8]) {
         let Some(hash) = ResourceHash::from_slice(plaintext) else { return };
+        self.drop_held_offer(hash);
         if self.transfers.incoming.contains_key(&hash) {
             return self.handle_incoming_step(now, rng, hash, IncomingStep::Cancel);
         }

@@ -11,12 +11,12 @@ use super::transfer::{Compression, Purpose, ResourceOptions, Transfer};
 use super::{Link, LinkError, LinkEvent, LinkState, Timer};
 use crate::bounded::Bounded;
 use crate::destination::request_path_hash;
-use crate::hash::{RequestId, sha256_head};
+use crate::hash::{PacketHash, RequestId, sha256_head};
 use crate::msgpack::{self, Reader, Writer};
 use crate::resource::SEGMENT_MAX;
 use crate::stack::RequestError;
 use crate::time::Now;
-use crate::wire::{Context, PacketRef};
+use crate::wire::Context;
 
 /// Most requests of this end that wait for a response.
 pub const REQUESTS_MAX: usize = 64;
@@ -244,9 +244,9 @@ impl Link {
         Ok(())
     }
 
-    pub(super) fn handle_request_packet(&mut self, packet: &PacketRef<'_>, packed: Bytes) {
+    pub(super) fn handle_request_packet(&mut self, packet: PacketHash, packed: Bytes) {
         if packed.len() <= self.max_request() {
-            self.handle_request(RequestId::new(packet.hash().truncated()), &packed);
+            self.handle_request(RequestId::new(packet.truncated()), &packed);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod channels;
+mod held;
 mod pair;
 mod patience;
 mod segments;

@@ -5,6 +5,10 @@ use crate::msgpack::{Invalid, Reader, Writer};
 
 use super::{MAP_HASH_LEN, MapHash, TRANSFER_MAX};
 
+/// MessagePack's marker of an unsigned number in one more byte, and the least number that needs it.
+const LONG_UINT_8: u8 = 0xcc;
+const LEAST_LONG_UINT: u8 = 0x80;
+
 /// The flags of an advertisement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResourceFlags(pub u8);
@@ -85,7 +89,21 @@ impl Advertisement {
             Some(id) => out.bin(id.as_ref()),
             None => out.nil(),
         };
-        out.str("f").uint(self.flags.0.into()).str("m").bin(map).into_bytes()
+        out.str("f").raw(&[LONG_UINT_8, self.flags.0]).str("m").bin(map).into_bytes()
+    }
+
+    /// Whether the plaintext of an advertisement is written as [`Advertisement::encode`] does it, and nobody else:
+    /// the flags in two bytes, where MessagePack needs one. Whoever sends such a one is ready for the answer.
+    /// docs/protocol/mesh.md, links.
+    pub(crate) fn is_from_wend(plaintext: &[u8]) -> bool {
+        let mut reader = Reader::new(plaintext);
+        for _ in 0..reader.map().unwrap_or_default() {
+            let (Ok(key), Ok(value)) = (reader.value(), reader.value()) else { return false };
+            if Reader::new(key).str() == Ok("f") {
+                return matches!(value, [LONG_UINT_8, flags] if *flags < LEAST_LONG_UINT);
+            }
+        }
+        false
     }
 
     /// Reads the plaintext of an advertisement packet. Unknown keys are ignored.

@@ -20,8 +20,8 @@ use crate::link::{
 use crate::time::{Instant, Now};
 use crate::wire::{MTU, PacketRef};
 
-/// A link is called for its deadlines this often at most.
-const LINK_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// A link is called for its deadlines this often at most; some of them are a tenth of a millisecond away.
+const LINK_TIMEOUT_MIN: Duration = Duration::from_micros(50);
 /// Length of a link proof without signalling: signature and key.
 const LINK_PROOF_LEN: usize = 96;
 /// How long a link may take that was asked for without knowing a path. The rule for known paths would wait for the 128 hops
