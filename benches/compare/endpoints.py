@@ -136,10 +136,11 @@ def channel(net):
     return {"per_s": received / answer["seconds"], "failed": count - received, "cpu_us": each(used, received)}
 
 
-def resource(file, compress):
+def resource(file, compress, always=False):
+    """With `always`, what would be faster uncompressed is compressed as well."""
     def measure(net):
         size = os.path.getsize(file)
-        answer, used = net._measure("resource", cmd="resource", file=file, compress=compress, tmo=180)
+        answer, used = net._measure("resource", cmd="resource", file=file, compress=compress, always=always, tmo=180)
         if not answer["ok"]:
             net.client.call("link", 30, cmd="link")
             return {"failed": 1}

@@ -179,7 +179,8 @@ class Client:
             link.teardown()
         return {"ev": "links", "lat": took, "fail": failed, "seconds": now() - began}
 
-    def do_resource(self, file, compress=True, tmo=180):
+    def do_resource(self, file, compress=True, always=False, tmo=180):
+        # It compresses whatever the link carries: `always` makes no difference.
         with open(file, "rb") as source:
             data = source.read()
         done, ended = threading.Event(), []

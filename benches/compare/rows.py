@@ -56,13 +56,13 @@ def rows(programs):
     noise_10, noise_50 = file("noise-10", endpoints.write_noise, 10), file("noise-50", endpoints.write_noise, 50)
     text_10 = file("text-10", endpoints.write_text, 10)
 
-    def resource(make, compress):
-        return lambda net: endpoints.resource(make(), compress)(net)
+    def resource(make, compress, always=False):
+        return lambda net: endpoints.resource(make(), compress, always)(net)
     per_gb = ("cpu_s_per_gb", "s/GB")
     speed = "mb_per_s"
     return [
         Row("resource-10", resource(noise_10, False), [Figure("resource, 10 MB", speed, "MB/s", 6.5, digits=1)],
-            variants=BOTH_AND_CROSS, cpu=per_gb),
+            variants=BOTH_AND_CROSS, cpu=per_gb, runs=9),
         Row("resource-50", resource(noise_50, False), [Figure("resource, 50 MB", speed, "MB/s", 6.5, digits=1)],
             cpu=per_gb, runs=3),
         Row("resource-10-relay", resource(noise_10, False),
@@ -71,6 +71,8 @@ def rows(programs):
             [Figure("resource, 50 MB, through a relay", speed, "MB/s", 5.5, digits=1)], on="relay", cpu=per_gb, runs=3),
         Row("resource-text", resource(text_10, True), [Figure("resource, 10 MB of text", speed, "MB/s", 2, digits=1)],
             variants=BOTH_AND_CROSS, cpu=per_gb, runs=3),
+        Row("resource-compressed", resource(text_10, True, always=True),
+            [Figure("resource, 10 MB of text, compressed on both sides", speed, "MB/s", 2, digits=1)], cpu=per_gb, runs=3),
         Row("links", endpoints.links, [Figure("link set-up, median", "median_ms", "ms", 1 / 3.5, digits=2),
                                        Figure("links, one after the other", "per_s", "/s", 5)], variants=BOTH_AND_CROSS),
         Row("request-1", endpoints.requests(1), [Figure("requests, 1 outstanding", "per_s", "/s", 15)],

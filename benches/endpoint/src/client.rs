@@ -11,6 +11,7 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use wend_packet::link::Compression;
 use wend_packet::stack::Event;
 use wend_packet::{DestinationHash, LinkId};
 
@@ -73,8 +74,13 @@ impl Client {
             Command::Links { n } => Box::new(Links::new(self.to, n)),
             Command::Requests { n, size, window } => Box::new(Requests::new(link()?, n, size, window)),
             Command::Packets { n, size, window } => Box::new(Packets::new(self.to, n, size, window)),
-            Command::Resource { file, compress } => {
-                Box::new(Resource::new(link()?, &file, compress).map_err(|error| error.to_string())?)
+            Command::Resource { file, compress, always } => {
+                let compression = match (compress, always) {
+                    (false, _) => Compression::Never,
+                    (true, false) => Compression::Auto,
+                    (true, true) => Compression::UpTo(u64::MAX),
+                };
+                Box::new(Resource::new(link()?, &file, compression).map_err(|error| error.to_string())?)
             }
             Command::Channel { n, size } => Box::new(Channel::new(link()?, n, size)),
             other => return Err(format!("a client has no {other:?}")),

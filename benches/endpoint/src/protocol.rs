@@ -29,6 +29,9 @@ pub(crate) enum Command {
         file: PathBuf,
         #[serde(default = "yes")]
         compress: bool,
+        /// Also where the link carries more than compression makes ready.
+        #[serde(default)]
+        always: bool,
     },
     /// Client: `n` requests of `size` bytes, `window` of them outstanding.
     Requests {

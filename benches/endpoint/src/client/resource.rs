@@ -24,11 +24,11 @@ pub(super) struct Resource {
 }
 
 impl Resource {
-    pub(super) fn new(link: LinkId, file: &PathBuf, compress: bool) -> std::io::Result<Self> {
+    pub(super) fn new(link: LinkId, file: &PathBuf, compression: Compression) -> std::io::Result<Self> {
         Ok(Self {
             link,
             body: std::fs::read(file)?.into(),
-            compression: if compress { Compression::Auto } else { Compression::Never },
+            compression,
             began: Instant::now(),
             transfer: None,
             delivered: None,
