@@ -50,7 +50,7 @@ const GOODBYE_POLL: Duration = Duration::from_millis(10);
 
 /// What the core's own deadlines are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
+enum Errand {
     Idle(DestinationHash),
     Keep,
     Management,
@@ -103,7 +103,7 @@ pub(super) struct Core {
     links: OwnLinks,
     seekers: Seekers,
     announcer: Announcer,
-    timers: Timers<Alarm>,
+    timers: Timers<Errand>,
     jobs: JoinSet<JobResult>,
     room: JoinSet<InterfaceId>,
     turns: Turns,
@@ -218,11 +218,11 @@ impl Core {
                 self.parts.stack.introduce(now, self.parts.destination, id);
             }
         }
-        while let Some(alarm) = self.timers.pop_due(now.mono) {
-            match alarm {
-                Alarm::Idle(to) => self.close_if_idle(now, to),
-                Alarm::Keep => self.parts.keeper.write(now, &mut self.parts.stack),
-                Alarm::Management => self.announce_management(now),
+        while let Some(errand) = self.timers.pop_due(now.mono) {
+            match errand {
+                Errand::Idle(to) => self.close_if_idle(now, to),
+                Errand::Keep => self.parts.keeper.write(now, &mut self.parts.stack),
+                Errand::Management => self.announce_management(now),
             }
         }
     }
@@ -267,7 +267,7 @@ impl Core {
 
     fn keep_soon(&mut self, now: Now) {
         if self.parts.keeper.is_due() {
-            self.timers.set(Alarm::Keep, now.mono + super::keeper::COALESCE);
+            self.timers.set(Errand::Keep, now.mono + super::keeper::COALESCE);
         }
     }
 
@@ -358,7 +358,7 @@ impl Core {
                     tracing::debug!(?link, %error, "cannot identify");
                 }
                 if let Some(look) = self.links.up(now.mono, destination, link, rtt) {
-                    self.timers.set(Alarm::Idle(destination), look);
+                    self.timers.set(Errand::Idle(destination), look);
                 }
             }
             Event::LinkDown { link, reason } => {
@@ -414,7 +414,7 @@ impl Core {
                     link.close();
                 }
             }
-            Err(Some(again)) => self.timers.set(Alarm::Idle(to), again),
+            Err(Some(again)) => self.timers.set(Errand::Idle(to), again),
             Err(None) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! One Wend endpoint and one reference node, with nothing in between.
 
+use crate::{APP, ASPECTS};
 use std::time::Duration;
 
 use serde_json::json;

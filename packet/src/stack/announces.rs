@@ -22,8 +22,8 @@ pub use own::AnnounceError;
 pub(super) use rate::Rate;
 pub use rate::{ANNOUNCE_RATE_GRACE, ANNOUNCE_RATE_TARGET, AnnounceRate, AnnounceRateView};
 pub(super) use rebroadcasts::{Rebroadcast, Rebroadcasts};
-pub use relaying::{REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX};
 pub(super) use relaying::random_below;
+pub use relaying::{REBROADCAST_GRACE, REBROADCAST_WINDOW, REBROADCASTS, REBROADCASTS_HEARD_MAX};
 
 use super::inbound::Arrived;
 use super::path::{Offer, PathEntry};

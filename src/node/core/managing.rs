@@ -13,7 +13,7 @@ use wend_packet::stack::{Destination, InterfaceId, ProofStrategy, Stack};
 use wend_packet::time::{Instant, Now, UnixTime};
 use wend_packet::{DestinationHash, IdentityHash, LinkId, RequestId};
 
-use super::{Alarm, Attached, Core};
+use super::{Attached, Core, Errand};
 use crate::config::ManagementConfig;
 use crate::node::resident_bytes;
 use wend_packet::identity::Identity;
@@ -64,7 +64,7 @@ impl Management {
 impl Core {
     pub(super) fn plan_management(&mut self) {
         if !self.parts.management.destinations.is_empty() {
-            self.timers.set(Alarm::Management, Instant::ZERO + FIRST_ANNOUNCE);
+            self.timers.set(Errand::Management, Instant::ZERO + FIRST_ANNOUNCE);
         }
     }
 
@@ -76,7 +76,7 @@ impl Core {
         }
         self.parts.keeper.touch();
         self.keep_soon(now);
-        self.timers.set(Alarm::Management, now.mono + ANNOUNCE_INTERVAL);
+        self.timers.set(Errand::Management, now.mono + ANNOUNCE_INTERVAL);
     }
 
     /// Answers a request for one of the management paths. Others than the allowed, and what is no request, get silence.

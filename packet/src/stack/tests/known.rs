@@ -64,7 +64,7 @@ fn what_was_of_use_is_kept_for_nine_days_and_what_is_retained_for_good() {
 #[test]
 fn who_is_asked_for_and_who_is_asked_about_counts_as_used() {
     let mut lone = Lone::new(true, &[quiet_wire(), quiet_wire()]);
-    let [asked_for, asked_about] = [5, 6].map(|seed| identity(seed));
+    let [asked_for, asked_about] = [5, 6].map(identity);
     let name = DestinationName::new("somebody", &[]).unwrap();
     lone.stack.request_path(lone.now, name.of(asked_for.hash()));
     lone.meet(0, &asked_for, 1, EMITTED);
