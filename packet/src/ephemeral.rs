@@ -154,6 +154,11 @@ pub(crate) struct KeysMade {
 }
 
 impl KeysToMake {
+    /// Pairs it makes.
+    pub(crate) fn operations(&self) -> usize {
+        self.initiator.len() + self.signing.len() + self.responder.len()
+    }
+
     pub(crate) fn run(self) -> KeysMade {
         let signing = self.signing.iter().map(|seed| SigningKey::from_bytes(seed));
         let exchange = ExchangeKeys::of_all(self.initiator);

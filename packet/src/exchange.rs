@@ -134,6 +134,12 @@ pub(crate) struct PreparedKeys {
 }
 
 impl Preparation {
+    /// Agreements it makes; none is said where it makes a table, which is more work than any of them.
+    pub(crate) fn operations(&self) -> Option<usize> {
+        let makes_table = self.make_table && matches!(self.table, Table::None);
+        (!makes_table).then_some(self.ephemerals.len())
+    }
+
     pub(crate) fn run(self) -> PreparedKeys {
         let (public, of) = &self.target;
         let table = match self.table {

@@ -41,7 +41,21 @@ pub(crate) enum Outcome {
     KeysMade(KeysMade),
 }
 
+/// Operations on curves that take less time together than handing them to another thread and back does.
+const FEW: usize = 4;
+
 impl Job {
+    /// Whether the work takes about as long as handing it to another thread: who has sent what there was to send may as well
+    /// do it on the spot.
+    pub fn is_brief(&self) -> bool {
+        match &self.0 {
+            Work::VerifyAnnounces(_) => false,
+            Work::Link { job, .. } => job.is_brief(),
+            Work::Prepare(preparation) => preparation.operations().is_some_and(|operations| operations <= FEW),
+            Work::MakeKeys(keys) => keys.operations() <= FEW,
+        }
+    }
+
     /// Does the work. Pure: the same job gives the same result, on any thread, at any time.
     pub fn run(self) -> JobResult {
         JobResult(match self.0 {

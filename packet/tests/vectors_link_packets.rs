@@ -40,6 +40,7 @@ const PROVE: LinkOptions = LinkOptions {
     max_request: 0,
     max_request_unidentified: 0,
     decompression_limit: 0,
+    says_ready: true,
 };
 
 fn data(case: &Value, from_initiator: bool) {

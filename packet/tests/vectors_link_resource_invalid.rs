@@ -181,11 +181,7 @@ fn sender_with_other_parts(case: &Value) {
 fn receiver(case: &Value) {
     let mut end = End::of(case, false, 0.25, |_| {});
     let decompression_limit = (case["given"]["decompression_limit"].as_u64().unwrap() as usize).min(SEGMENT_MAX);
-    end.link.set_options(LinkOptions {
-        resources: ResourceStrategy::All,
-        decompression_limit,
-        ..LinkOptions::default()
-    });
+    end.link.set_options(LinkOptions { resources: ResourceStrategy::All, decompression_limit, ..end.link.options() });
     end.script(&ivs(case, false));
     let cancel = (name(case) == "receiver-cancel").then_some(Context::RESOURCE_RECEIVER_CANCEL);
     play(case, &mut end, false, cancel);

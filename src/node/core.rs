@@ -261,7 +261,15 @@ impl Core {
     fn start_jobs(&mut self) {
         while self.jobs.len() < WORKERS {
             let Some(job) = self.parts.stack.poll_job() else { break };
-            self.jobs.spawn_blocking(|| job.run());
+            if job.is_brief() {
+                // Drivers write first what waits to be written.
+                self.jobs.spawn(async {
+                    tokio::task::yield_now().await;
+                    job.run()
+                });
+            } else {
+                self.jobs.spawn_blocking(|| job.run());
+            }
         }
     }
 

@@ -144,7 +144,15 @@ impl Shell {
         }
         while self.jobs.len() < WORKERS {
             let Some(job) = self.stack.poll_job() else { break };
-            self.jobs.spawn_blocking(|| job.run());
+            if job.is_brief() {
+                // Drivers write first what waits to be written.
+                self.jobs.spawn(async {
+                    tokio::task::yield_now().await;
+                    job.run()
+                });
+            } else {
+                self.jobs.spawn_blocking(|| job.run());
+            }
         }
     }
 

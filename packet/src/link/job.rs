@@ -27,6 +27,11 @@ pub(super) enum Outcome {
 }
 
 impl LinkJob {
+    /// Whether it takes less time than handing it to another thread does.
+    pub(crate) fn is_brief(&self) -> bool {
+        matches!(self.0, Work::Agree(_))
+    }
+
     /// Does the work. Pure: the same job gives the same result, on any thread, at any time.
     pub fn run(self) -> LinkJobResult {
         LinkJobResult(match self.0 {

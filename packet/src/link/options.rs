@@ -32,6 +32,9 @@ pub struct LinkOptions {
     pub max_request_unidentified: usize,
     /// Most bytes a compressed segment may grow to.
     pub decompression_limit: usize,
+    /// Whether what this end offers says that it is ready for the answer; else it is written byte for byte as the reference
+    /// does, and peers of this kind take it for such a one. docs/protocol/mesh.md, Links.
+    pub says_ready: bool,
 }
 
 impl Default for LinkOptions {
@@ -44,6 +47,7 @@ impl Default for LinkOptions {
             max_request: SEGMENT_MAX,
             max_request_unidentified: MAX_REQUEST_UNIDENTIFIED,
             decompression_limit: SEGMENT_MAX,
+            says_ready: true,
         }
     }
 }

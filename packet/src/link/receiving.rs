@@ -93,7 +93,12 @@ impl Link {
             receiving.unseal();
             (receiving.incoming.received() > before).then_some((*hash, step))
         });
-        let Some((hash, step)) = found else { return };
+        let Some((hash, step)) = found else {
+            if self.transfers.incoming.values().any(|receiving| receiving.incoming.is_sign_of_life(data)) {
+                self.heard(now);
+            }
+            return;
+        };
         self.heard(now);
         if step != IncomingStep::Wait {
             self.report_received(hash);

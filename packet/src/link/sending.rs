@@ -223,7 +223,7 @@ impl Link {
         let sent = match step {
             OutgoingStep::Wait => true,
             OutgoingStep::Advertise => {
-                let advertisement = outgoing.advertisement();
+                let advertisement = outgoing.advertisement(self.options.says_ready);
                 self.send_sealed(now, rng, Context::RESOURCE_ADVERTISEMENT, &advertisement).is_some()
             }
             OutgoingStep::Send { parts, update } => {

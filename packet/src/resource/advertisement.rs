@@ -77,8 +77,18 @@ impl Advertisement {
         self.request.filter(|_| self.flags.contains(ResourceFlags::RESPONSE))
     }
 
-    /// The plaintext of the advertisement packet.
+    /// The plaintext of the advertisement packet, byte for byte as the reference writes it.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with_flags(|out| out.uint(u64::from(self.flags.0)))
+    }
+
+    /// The same, and it says that who sends it is ready for the answer: the flags take two bytes, where MessagePack needs one.
+    /// docs/protocol/mesh.md, Links.
+    pub(crate) fn encode_ready(&self) -> Vec<u8> {
+        self.encode_with_flags(|out| out.raw(&[LONG_UINT_8, self.flags.0]))
+    }
+
+    fn encode_with_flags(&self, flags: impl FnOnce(Writer) -> Writer) -> Vec<u8> {
         let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
         let map = self.map.as_flattened();
         let out = Writer::with_capacity(160 + map.len()).map(11);
@@ -89,12 +99,10 @@ impl Advertisement {
             Some(id) => out.bin(id.as_ref()),
             None => out.nil(),
         };
-        out.str("f").raw(&[LONG_UINT_8, self.flags.0]).str("m").bin(map).into_bytes()
+        flags(out.str("f")).str("m").bin(map).into_bytes()
     }
 
-    /// Whether the plaintext of an advertisement is written as [`Advertisement::encode`] does it, and nobody else:
-    /// the flags in two bytes, where MessagePack needs one. Whoever sends such a one is ready for the answer.
-    /// docs/protocol/mesh.md, links.
+    /// Whether the plaintext of an advertisement is written as [`Advertisement::encode_ready`] does it, and nobody else.
     pub(crate) fn is_from_wend(plaintext: &[u8]) -> bool {
         let mut reader = Reader::new(plaintext);
         for _ in 0..reader.map().unwrap_or_default() {

@@ -234,6 +234,12 @@ impl Incoming {
         is_idle
     }
 
+    /// Whether this is the part that its sender is asked for while the segment is held: nobody needs it, but it shows that the
+    /// sender is there.
+    pub(crate) fn is_sign_of_life(&self, part: &[u8]) -> bool {
+        self.held.is_some() && self.map.last() == Some(&map_hash(part, self.random))
+    }
+
     /// A part packet came on the link; whether it belongs here, its map hash tells.
     pub(crate) fn handle_part(&mut self, now: Instant, part: &[u8], frame_len: usize) -> IncomingStep {
         if self.assembling || self.held.is_some() {

@@ -142,8 +142,8 @@ impl Outgoing {
     }
 
     /// The plaintext that advertises it.
-    pub(crate) fn advertisement(&self) -> Vec<u8> {
-        Advertisement {
+    pub(crate) fn advertisement(&self, says_ready: bool) -> Vec<u8> {
+        let advertisement = Advertisement {
             transfer_size: self.segment.stream.len(),
             total_size: self.heading.total_size,
             parts: to_u64(self.segment.map.len()),
@@ -155,8 +155,8 @@ impl Outgoing {
             request: self.heading.request,
             flags: self.heading.flags,
             map: self.segment.map.iter().take(MAP_HASHES_PER_MESSAGE).copied().collect(),
-        }
-        .encode()
+        };
+        if says_ready { advertisement.encode_ready() } else { advertisement.encode() }
     }
 
     /// The receiver asks for parts. `packet` tells copies of one request apart from new ones.

@@ -8,7 +8,7 @@ use wend_packet::crypto::TokenKey;
 use wend_packet::hash::{LinkId, sha256};
 use wend_packet::identity::Identity;
 use wend_packet::link::testing::Established;
-use wend_packet::link::{Link, LinkEvent, ResourceEvent};
+use wend_packet::link::{Link, LinkEvent, LinkOptions, ResourceEvent};
 use wend_packet::testing::TestRng;
 use wend_packet::time::{Instant, Now, UnixTime};
 use wend_packet::wire::{Context, DestinationKind, Flags, HeaderKind, PacketKind, PacketRef, layout};
@@ -85,7 +85,10 @@ impl End {
             initiator: signing_public(INITIATOR_SEED),
         };
         like(&mut established);
-        Self::new(Link::established(noon(), &established))
+        let mut end = Self::new(Link::established(noon(), &established));
+        // The recordings are of ends that say no such thing.
+        end.link.set_options(LinkOptions { says_ready: false, ..end.link.options() });
+        end
     }
 
     /// The next random bytes this end draws.

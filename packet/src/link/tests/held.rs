@@ -43,7 +43,7 @@ fn wait(link: &mut Link, rng: &mut TestRng) -> u64 {
 
 fn offer(flags: &[u8]) -> Vec<u8> {
     let ours = super::advertisement(1, None, ResourceFlags::ENCRYPTED);
-    let ours = Advertisement { transfer_size: 1000, map: vec![[1; 4]; 3], ..ours }.encode();
+    let ours = Advertisement { transfer_size: 1000, map: vec![[1; 4]; 3], ..ours }.encode_ready();
     let at = ours.windows(2).position(|pair| pair == [0xcc, ResourceFlags::ENCRYPTED.0]).unwrap();
     [&ours[..at], flags, &ours[at + 2..]].concat()
 }
