@@ -137,7 +137,6 @@ impl Stack {
             return self.drop_frame(valid.on, DropReason::KeyConflict);
         }
         self.note_rebroadcast(now, valid);
-        self.note_answer(valid);
         if !self.update_path(now, valid) {
             return;
         }

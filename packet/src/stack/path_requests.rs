@@ -269,8 +269,8 @@ impl Stack {
         self.timers.set(TimerKey::Response(request.target, on), due);
     }
 
-    /// A random time by which an answer on a slow medium comes later, so that others who could give it too hear it before
-    /// they do.
+    /// A random time by which an answer on a slow medium comes later, so that it does not meet those of others who heard the
+    /// request too.
     fn spread(&mut self, on: InterfaceId, target: DestinationHash) -> Duration {
         let (Some(interface), Some(path)) = (self.interfaces.get(&on), self.paths.get(&target)) else {
             return Duration::ZERO;
@@ -282,21 +282,6 @@ impl Stack {
         let bits = u64::try_from((path.announce.len() + TRANSPORT_ID_LEN) * 8).unwrap_or(u64::MAX);
         let airtime = Duration::from_micros(bits.saturating_mul(1_000_000) / bitrate_bps.max(1));
         random_below(&mut *self.rng, (airtime * SPREAD_ANSWERS).min(SPREAD_MAX))
-    }
-
-    /// An announce was heard where this node is about to tell the path to the same destination: whoever asked has heard it
-    /// too, so an answer that is no better would only take up the medium.
-    pub(super) fn note_answer(&mut self, valid: &Valid<'_>) {
-        let (destination, on) = (valid.announce.destination, valid.on);
-        let Some(path) = self.paths.get(&destination).filter(|_| self.responses.contains_key(&(destination, on)))
-        else {
-            return;
-        };
-        let as_near = valid.hops <= path.hops.saturating_add(1);
-        if as_near && valid.announce.random.emitted() >= path.emitted() {
-            self.responses.remove(&(destination, on));
-            self.timers.clear(TimerKey::Response(destination, on));
-        }
     }
 
     /// Whether another response can wait. Those to one interface take half of the room at most, so that whoever asks much

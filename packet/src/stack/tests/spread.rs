@@ -225,36 +225,6 @@ fn asked(lone: &mut Lone) -> DestinationHash {
     to
 }
 
-/// The answer of another node, as far from the destination as `hops` says.
-fn answer(hops: u8, emitted: u64) -> Bytes {
-    let (owner, name) = (identity(7), DestinationName::new("somebody", &[]).unwrap());
-    let random = crate::announce::RandomHash::new([1; 5], UnixTime(emitted));
-    let context = crate::wire::Context::PATH_RESPONSE;
-    let response = crate::announce::announce(&owner, name.hash(), random, None, b"", context).unwrap();
-    let transport_id = Some(crate::hash::IdentityHash::new([8; 16]));
-    crate::wire::Packet { hops, transport_id, ..response }.encode()
-}
-
-#[test]
-fn an_answer_that_somebody_else_gave_on_the_same_channel_is_not_given_again() {
-    for (hops, emitted, answers) in
-        [(2, 1_700_000_000, 0), (1, 1_700_000_000, 0), (3, 1_700_000_000, 1), (2, 1_699_999_999, 1)]
-    {
-        let mut lone = Lone::new(true, &[open(10_000_000), open(1_200)]);
-        let to = asked(&mut lone);
-        lone.hear(1, &answer(hops, emitted));
-        assert_eq!(lone.stack.responses.len(), answers, "{hops} hops");
-        lone.pass(Duration::from_secs(10));
-        let told = |frame: &&Bytes| frame[18..34] == *to.as_ref() && frame[34] == crate::wire::Context::PATH_RESPONSE.0;
-        assert_eq!(lone.sent(1).iter().filter(told).count(), answers, "{hops} hops");
-    }
-    // What is heard elsewhere says nothing of whether the asker has heard it.
-    let mut lone = Lone::new(true, &[open(10_000_000), open(1_200)]);
-    asked(&mut lone);
-    lone.hear(0, &answer(2, 1_700_000_000));
-    assert_eq!(lone.stack.responses.len(), 1);
-}
-
 #[test]
 fn answers_on_slow_media_are_spread_and_on_fast_ones_come_at_once() {
     let waits = |profile: InterfaceProfile| {
