@@ -11,15 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::stack::InterfaceId;
 use crate::time::Instant;
 
-/// How long after an interface came up the node announces itself at least, and what comes due within so long makes one
-/// announce.
+/// How long after an interface came up the node announces itself, so that several make one announce.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The random time after that, on the fastest media: nodes that got their power back together do not speak together.
-const STAGGER_MIN: Duration = Duration::from_secs(1);
-/// On slow ones it is what so many announces of so many bytes take, and no longer than that.
-const STAGGER_ANNOUNCES: u64 = 16;
-const ANNOUNCE_BITS: u64 = 250 * 8;
-const STAGGER_MAX: Duration = Duration::from_secs(30);
 /// Announces are repeated this often, give or take a tenth.
 const INTERVAL: Duration = Duration::from_secs(3600);
 /// Links below this many bit/s are announced on only every [`INTERVAL_SLOW`].
@@ -55,13 +48,9 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// An interface of so many bit/s came up. `spread` is a random number that keeps nodes from announcing together.
-    pub fn up(&mut self, now: Instant, id: InterfaceId, bitrate_bps: u64, spread: u32) {
-        let bits = STAGGER_ANNOUNCES * ANNOUNCE_BITS;
-        let window = Duration::from_micros(bits * 1_000_000 / bitrate_bps.max(1)).clamp(STAGGER_MIN, STAGGER_MAX);
-        let window = u64::try_from(window.as_micros()).unwrap_or_default();
-        let stagger = Duration::from_micros((window * u64::from(spread)) >> u32::BITS);
-        self.newcomers.insert(id, now + SETTLE + stagger);
+    /// An interface came up.
+    pub fn up(&mut self, now: Instant, id: InterfaceId) {
+        self.newcomers.insert(id, now + SETTLE);
     }
 
     /// An interface is gone for good.
@@ -106,13 +95,10 @@ impl Announcer {
         if !self.newcomers.values().any(|at| *at <= now) {
             return Due::default();
         }
-        // Slower ones have their own time, and an announce of their own.
-        let newcomers = newcomers.into_iter().filter(|id| self.newcomers.get(id).is_some_and(|at| *at <= now + SETTLE));
-        let newcomers: BTreeSet<InterfaceId> = newcomers.collect();
         if self.made.len() < FOR_NEWCOMERS {
             return self.announce(now, newcomers, spread);
         }
-        self.newcomers.retain(|id, at| !newcomers.contains(id) && *at > now);
+        self.newcomers.clear();
         Due { greet: newcomers, ..Due::default() }
     }
 
@@ -124,7 +110,7 @@ impl Announcer {
     fn announce(&mut self, now: Instant, on: BTreeSet<InterfaceId>, spread: u32) -> Due {
         let tenths = Duration::from_millis(u64::from(spread % 7200) * 100);
         self.regular = Some(now + INTERVAL * 9 / 10 + tenths);
-        self.newcomers.retain(|id, at| !on.contains(id) && *at > now);
+        self.newcomers.clear();
         if !on.is_empty() {
             self.changed = None;
             self.made.push_back(now);
@@ -156,8 +142,8 @@ mod tests {
     /// A node whose two interfaces came up at the start and were announced on.
     fn started() -> Announcer {
         let mut announcer = Announcer::default();
-        announcer.up(at(0), TCP, 10_000_000, 0);
-        announcer.up(at(0), RADIO, 1200, 0);
+        announcer.up(at(0), TCP);
+        announcer.up(at(0), RADIO);
         assert_eq!(announcer.next(), Some(at(1)));
         assert_eq!(announcer.due(at(1), &up(), 0).announce, both());
         announcer
@@ -193,7 +179,7 @@ mod tests {
         for peer in 10..30 {
             let id = InterfaceId(peer);
             up.insert(id, 10_000_000);
-            announcer.up(at(u64::from(peer)), id, 10_000_000, 0);
+            announcer.up(at(u64::from(peer)), id);
             let due = announcer.due(at(u64::from(peer) + 1), &up, 0);
             assert_eq!(due.announce.len() + due.greet.len(), 1, "the newcomer alone");
             announces += due.announce.len();
@@ -203,32 +189,6 @@ mod tests {
         announcer.changed(at(60));
         let next = announcer.next().expect("planned");
         assert!(!announcer.due(next, &up, 0).announce.is_empty(), "a changed catalog still has its announce");
-    }
-
-    #[test]
-    fn nodes_that_start_together_announce_at_different_times_and_longer_apart_where_announces_take_longer() {
-        let first = |bitrate, spread| {
-            let mut announcer = Announcer::default();
-            announcer.up(at(10), TCP, bitrate, spread);
-            announcer.next().expect("planned").since(at(11)).as_millis()
-        };
-        let range = |bitrate| [0, 1 << 31, u32::MAX].map(|spread| first(bitrate, spread));
-        assert_eq!(range(10_000_000), [0, 500, 999]);
-        assert_eq!(range(9600), [0, 1666, 3333]);
-        assert_eq!(range(1200), [0, 13_333, 26_666]);
-        assert_eq!(range(0), [0, 15_000, 29_999]);
-    }
-
-    #[test]
-    fn a_slow_interface_has_a_time_of_its_own() {
-        let mut announcer = Announcer::default();
-        announcer.up(at(0), TCP, 10_000_000, 0);
-        announcer.up(at(0), RADIO, 1200, 1 << 31);
-        assert_eq!(announcer.due(at(1), &up(), 0).announce, [TCP].into());
-        let next = announcer.next().expect("planned");
-        assert!(next > at(13) && next < at(15));
-        assert_eq!(announcer.due(next, &up(), 0).announce, [RADIO].into());
-        assert!(announcer.next() > Some(at(3000)));
     }
 
     #[test]

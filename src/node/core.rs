@@ -325,10 +325,9 @@ impl Core {
                 if let Some(attached) = self.interfaces.get_mut(&id) {
                     attached.profile = Some(profile.clone());
                 }
-                let bitrate_bps = profile.bitrate_bps;
                 self.input(Input::InterfaceUp { id, profile });
                 let now = self.now();
-                self.announcer.up(now.mono, id, bitrate_bps, randomness().next_u32());
+                self.announcer.up(now.mono, id);
             }
             PortEvent::Down { id, .. } => {
                 self.input(Input::InterfaceDown { id });

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rand_core::Rng;
 use wend_packet::destination::DestinationName;
 use wend_packet::identity::Identity;
 use wend_packet::link::ProofStrategy;
@@ -212,11 +211,9 @@ impl World {
         let profile = InterfaceProfile { mode: medium.ports[place.port].mode, ..medium.kind.profile.clone() };
         let announces = self.nodes[node].announces;
         if let Some(honest) = self.nodes[node].honest_mut() {
-            let bitrate_bps = profile.bitrate_bps;
             honest.stack.handle_input(now, Input::InterfaceUp { id: interface, profile });
             if announces {
-                let spread = honest.rng.next_u32();
-                honest.announcer.up(now.mono, interface, bitrate_bps, spread);
+                honest.announcer.up(now.mono, interface);
             }
             self.settle(node);
         }
