@@ -148,7 +148,7 @@ impl Reference {
     /// The reference now and then misses a response that comes at once, and asks again. On a busy machine one of 300 kB over
     /// two serial lines takes more than 20 s.
     pub(crate) fn request(&mut self, link: u64, path: &str, data: &Value) -> Value {
-        let request = json!({"do": "request", "link": link, "path": path, "data": data, "timeout": 45, "attempts": 2});
+        let request = json!({"do": "request", "link": link, "path": path, "data": data, "timeout": 120, "attempts": 2});
         self.ask(request)["response"].clone()
     }
 

@@ -30,7 +30,7 @@ pub(crate) const APP: &str = "wendtest";
 /// Its aspects.
 pub(crate) const ASPECTS: [&str; 1] = ["endpoint"];
 /// How long anything may take that is not told otherwise.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(75);
 /// How long a call into the core may take: it never waits.
 const CALL: Duration = Duration::from_secs(10);
 /// How often counters are looked at.
