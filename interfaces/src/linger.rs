@@ -20,7 +20,7 @@ const LOSS: u8 = 2;
 pub struct Linger {
     /// Whether there is a processor to spare.
     enabled: bool,
-    /// When something came last.
+    /// When what came last was dealt with.
     since: Instant,
     points: u8,
     looking: bool,
@@ -34,7 +34,7 @@ impl Linger {
         Self { enabled: enabled && processors > 1, since: Instant::ZERO, points: 0, looking: false }
     }
 
-    /// A round of the loop begins that something woke: `came` says whether that was more than [`Linger::pause`].
+    /// A round of the loop begins that something woke: `came` says whether that was something from outside.
     pub fn woken(&mut self, now: Instant, came: bool) {
         if !self.enabled {
             return;
@@ -49,7 +49,7 @@ impl Linger {
         }
     }
 
-    /// A round of the loop that did something is over.
+    /// A round of the loop is over in which something from outside was dealt with.
     pub fn idle(&mut self, now: Instant) {
         self.since = now;
     }

@@ -164,14 +164,18 @@ impl Core {
                 () = tokio::task::yield_now(), if self.turns.is_waiting() => {}
                 () = Linger::pause(), if self.linger.is_looking() && !self.turns.is_waiting() => came = false,
             }
-            self.linger.woken(self.now().mono, came);
+            // Own deadlines and jobs are no conversation.
+            let heard = !events.is_empty();
+            self.linger.woken(self.now().mono, heard);
             if !came {
                 continue;
             }
             events.drain(..).for_each(|event| self.arrived(event));
             self.turn();
             self.drain();
-            self.linger.idle(self.now().mono);
+            if heard {
+                self.linger.idle(self.now().mono);
+            }
         }
         self.goodbye(&mut ports).await;
     }

@@ -104,7 +104,9 @@ impl Shell {
                 }
                 () = Linger::pause(), if self.linger.is_looking() => came = false,
             }
-            self.linger.woken(self.now().mono, came);
+            // Own deadlines and jobs are no conversation.
+            let heard = !events.is_empty();
+            self.linger.woken(self.now().mono, heard);
             if !came {
                 continue;
             }
@@ -112,7 +114,9 @@ impl Shell {
                 self.port_event(event);
             }
             self.drain(application);
-            self.linger.idle(self.now().mono);
+            if heard {
+                self.linger.idle(self.now().mono);
+            }
         }
     }
 
