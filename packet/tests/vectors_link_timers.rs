@@ -135,6 +135,8 @@ fn silent_peer(case: &Value) {
 
 fn offer(case: &Value, rtt: f64) -> End {
     let mut end = of(case, true, rtt);
+    // Its receiver is not to wait before it asks.
+    end.link.set_options(LinkOptions { says_ready: true, ..end.link.options() });
     let body = Bytes::from(data_parts(&case["given"]["data_parts"]));
     let options = ResourceOptions { metadata: None, compression: Compression::Never };
     end.link.send_resource(noon(), &mut end.rng, body, options).unwrap();

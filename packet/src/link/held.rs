@@ -18,8 +18,9 @@ use crate::resource::Advertisement;
 use crate::time::{Instant, Now};
 use crate::wire::Context;
 
-/// Over links with a longer round trip no answer comes too early.
-const RTT_QUICK: Duration = Duration::from_millis(20);
+/// Over links with a longer round trip no answer comes too early. A program of the reference that has just started takes some
+/// 50 ms to set a link up to a neighbour, and is no quicker to note what it asked for.
+const RTT_QUICK: Duration = Duration::from_millis(200);
 /// How long no other request may come until those that wait are handled: this, and something for each of them.
 const QUIET: Duration = Duration::from_micros(120);
 const QUIET_FOR_EACH: Duration = Duration::from_micros(40);

@@ -191,7 +191,7 @@ fn a_link_tells_how_much_arriving_resources_hold() {
     // An offer alone takes no more than its map.
     let offer = advertisement(1, None, ResourceFlags::default());
     pair.ends[RESPONDER].set_options(LinkOptions { resources: ResourceStrategy::All, ..LinkOptions::default() });
-    receive(&mut pair.ends[RESPONDER], &mut pair.rng, Context::RESOURCE_ADVERTISEMENT, &offer.encode());
+    receive(&mut pair.ends[RESPONDER], &mut pair.rng, Context::RESOURCE_ADVERTISEMENT, &offer.encode_ready());
     assert_eq!(pair.ends[RESPONDER].held_bytes(), 4 * offer.map.len());
 }
 

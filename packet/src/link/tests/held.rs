@@ -113,7 +113,7 @@ fn what_wend_sends_is_handled_at_once_and_so_is_everything_on_links_that_take_th
     assert_eq!(packets(&mut link), [Context::RESOURCE_REQUEST]);
 
     let (mut link, mut rng) = quick();
-    link.rtt = Some(secs(0.1));
+    link.rtt = Some(secs(0.3));
     receive_at(&mut link, &mut rng, 0, Context::REQUEST, &request(1_700_000_000.25));
     assert_eq!(handed_on(&mut link), 1);
     receive_at(&mut link, &mut rng, 0, Context::RESOURCE_ADVERTISEMENT, &offer(&[1]));
